@@ -1,1 +1,3 @@
-fn main(){}
+//! The one binary. Everything is in the library, where tests reach it.
+
+fn main() {}

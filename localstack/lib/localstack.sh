@@ -36,16 +36,18 @@ start_localstack() {
   fi
   stop_process localstack || true
   begun=$(now_ms)
-  rm -rf "$LOCALSTACK_HOME"
+  # The cache below $root/var stays (it halves the start); objects of the last run do not.
+  rm -rf "$LOCALSTACK_HOME/tmp" "$root/etc"
   mkdir -p "$root/etc/localstack/init" "$LOCALSTACK_HOME/tmp"
   cp -R "$LOCALSTACK_DIR/init/ready.d" "$root/etc/localstack/init/"
   port=$(free_port 4566) || return 1
   # GATEWAY_SERVER: the default server ignores the host and binds 0.0.0.0.
   # S3_SKIP_SIGNATURE_VALIDATION: by default neither signature nor expiry is checked.
+  # TEMP: objects lie below the temporary directory, and would be left in /tmp after a SIGKILL.
   # SQS_ENDPOINT_STRATEGY: the default queue URLs carry a name that needs DNS.
   # PYTHONDONTWRITEBYTECODE unset: cached bytecode makes 10 s to start into 3 s.
   spawn localstack "$key" "port=$port" env -u PYTHONDONTWRITEBYTECODE -u AWS_PROFILE -u PYTHONPATH \
-    FILESYSTEM_ROOT="$root" TMPDIR="$LOCALSTACK_HOME/tmp" \
+    FILESYSTEM_ROOT="$root" TEMP="$LOCALSTACK_HOME/tmp" \
     SERVICES=s3,sqs,sns,sts,iam,events STRICT_SERVICE_LOADING=1 EAGER_SERVICE_LOADING=0 \
     GATEWAY_LISTEN="127.0.0.1:$port" LOCALSTACK_HOST="127.0.0.1:$port" GATEWAY_SERVER=hypercorn \
     S3_SKIP_SIGNATURE_VALIDATION=0 SQS_ENDPOINT_STRATEGY=path OVERRIDE_IN_DOCKER=0 DNS_ADDRESS=0 \

@@ -1,0 +1,200 @@
+//! One line of the audit trail.
+//!
+//! Written before the answer leaves the process, for every issuance, refusal, state change and admin act. Holds ids and
+//! digests, never a token, a key, a signature or a signed URL.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::bytes::Sha256Digest;
+use super::ids::{AppName, ClassName, GrantId, ObjectId, OwnerName, TokenId, WorkflowName};
+use super::refusal::Reason;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AuditAction {
+    /// An upload URL was requested.
+    RequestUpload,
+    /// A download URL was requested.
+    RequestDownload,
+    /// A one-time link was followed.
+    FollowLink,
+    /// An object's record was read.
+    ReadObject,
+    /// Objects were listed.
+    ListObjects,
+    /// An app deleted its object.
+    DeleteObject,
+    /// An object changed its state.
+    ChangeState,
+    /// Bytes appeared under a finished upload and were removed.
+    RemoveStray,
+    /// A token was presented and refused.
+    Authenticate,
+    /// An operator created a token.
+    CreateToken,
+    /// An operator listed tokens.
+    ListTokens,
+    /// An operator revoked a token.
+    RevokeToken,
+    /// A reviewer released a held object.
+    ReleaseObject,
+    /// A reviewer deleted an object.
+    ReviewDelete,
+    /// An operator read the audit trail.
+    ReadAudit,
+    /// The policy set was reloaded, or a reload was refused.
+    ReloadPolicy,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// It was allowed and done.
+    Allowed,
+    /// It was refused.
+    Refused,
+}
+
+/// One record. Absent fields did not apply.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditEntry {
+    /// RFC 3339, UTC, microseconds.
+    #[serde(with = "micros")]
+    pub time: Timestamp,
+    /// What happened.
+    pub action: AuditAction,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The refusal's code, or the reason of a rejected object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// The rule that decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// The public half of the token that was presented.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_id: Option<TokenId>,
+    /// The workflow that asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<WorkflowName>,
+    /// The app that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<AppName>,
+    /// The user on whose behalf it acted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The device that the user acted from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Who answers for the workflow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<OwnerName>,
+    /// The operator, for admin acts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
+    /// The token's scopes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+    /// The object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object_id: Option<ObjectId>,
+    /// The grant that was issued; the URL carries it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant_id: Option<GrantId>,
+    /// The state before a change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_state: Option<String>,
+    /// The state after a change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_state: Option<String>,
+    /// The data class.
+    #[serde(default, rename = "data_classification", skip_serializing_if = "Option::is_none")]
+    pub classification: Option<ClassName>,
+    /// The lawful basis that the request named.
+    #[serde(default, rename = "lawful_basis", skip_serializing_if = "Option::is_none")]
+    pub lawful_basis: Option<String>,
+    /// Where the target's data resides.
+    #[serde(default, rename = "data_residency_region", skip_serializing_if = "Option::is_none")]
+    pub residency: Option<String>,
+    /// The route's pattern, for example `/objects/{id}`; never the raw address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// The HTTP method.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// The HTTP status of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// From the request's arrival to this record, in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_micros: Option<u64>,
+    /// The client's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_address: Option<IpAddr>,
+    /// The request's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// The SHA-256 of the request body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_sha256: Option<Sha256Digest>,
+    /// A sentence: a reviewer's reason, a scanner's finding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl AuditEntry {
+    /// A record of which only the time, the action and the outcome are known.
+    pub fn new(time: Timestamp, action: AuditAction, outcome: Outcome) -> Self {
+        Self {
+            time,
+            action,
+            outcome,
+            reason: None,
+            rule: None,
+            token_id: None,
+            workflow: None,
+            app: None,
+            user: None,
+            device: None,
+            owner: None,
+            operator: None,
+            scopes: Vec::new(),
+            object_id: None,
+            grant_id: None,
+            from_state: None,
+            to_state: None,
+            classification: None,
+            lawful_basis: None,
+            residency: None,
+            route: None,
+            method: None,
+            status: None,
+            duration_micros: None,
+            source_address: None,
+            request_id: None,
+            body_sha256: None,
+            detail: None,
+        }
+    }
+}
+
+/// RFC 3339 with exactly six digits of the second, so that lines sort as text.
+mod micros {
+    use jiff::Timestamp;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{time:.6}"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}

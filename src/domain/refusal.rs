@@ -1,0 +1,193 @@
+//! The one table of reasons: stable code, HTTP status, title, and what to do next.
+//!
+//! HTTP answers, audit entries, metrics and `docs/errors.md` are all made from it. Codes never change their meaning;
+//! a new situation gets a new code. The status lives here, not in `http`, because the audit trail records it too.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $variant:ident => $code:literal, $status:literal, $title:literal, $remedy:literal;)*) => {
+        /// Why something was refused.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason { $($(#[$doc])* #[doc = $title] $variant,)* }
+
+        impl Reason {
+            /// Every reason, in the order of the table.
+            pub const ALL: &'static [Reason] = &[$(Reason::$variant),*];
+
+            /// The stable code of the problem document.
+            pub fn code(self) -> &'static str {
+                match self { $(Reason::$variant => $code),* }
+            }
+
+            /// The HTTP status (RFC 9110).
+            pub fn status(self) -> u16 {
+                match self { $(Reason::$variant => $status),* }
+            }
+
+            /// A short summary of the kind of problem; the same for every occurrence (RFC 9457 `title`).
+            pub fn title(self) -> &'static str {
+                match self { $(Reason::$variant => $title),* }
+            }
+
+            /// What the reader can do about it.
+            pub fn remedy(self) -> &'static str {
+                match self { $(Reason::$variant => $remedy),* }
+            }
+        }
+    };
+}
+
+reasons! {
+    // The request itself.
+    MalformedRequest => "malformed_request", 400, "The request could not be read", "send JSON with the fields of the API description";
+    InvalidField => "invalid_field", 400, "A field has a value that is not allowed", "correct the field that the detail names";
+    InvalidFilename => "invalid_filename", 400, "The file name cannot be used", "send a name with at least one letter or digit, up to 1,024 bytes";
+    InvalidPath => "invalid_path", 400, "The path cannot be used", "send a path like uploads/u-42/ without '..', '//' or control characters";
+    BodyTooLarge => "body_too_large", 413, "The request body is too large", "send at most 64 KiB of JSON; the file itself goes to the upload URL";
+    UnsupportedMediaType => "unsupported_media_type", 415, "The request body is not JSON", "send the header Content-Type: application/json";
+    NotFound => "not_found", 404, "There is nothing here", "check the address and the object id";
+    MethodNotAllowed => "method_not_allowed", 405, "The method is not allowed here", "use a method that the Allow header lists";
+    // Who asks.
+    TokenMissing => "token_missing", 401, "A token is needed", "send Authorization: Bearer <token> or X-Workflow-Token: <token>";
+    TokenInvalid => "token_invalid", 401, "The token is not valid", "check that the whole token was copied, or ask your platform team for a new one";
+    TokenExpired => "token_expired", 401, "The token has expired", "ask your platform team for a new token";
+    TokenRevoked => "token_revoked", 401, "The token has been revoked", "ask your platform team for a new token";
+    TokenInQuery => "token_in_query", 400, "A token was sent in the address", "send the token in a header; ask for a new one, since addresses are logged";
+    // What the rules say.
+    AppUnknown => "app_unknown", 403, "The app is not registered", "ask your platform team to add a manifest for the app";
+    AppDisabled => "app_disabled", 403, "The app is switched off", "ask your platform team";
+    ScopeInsufficient => "scope_insufficient", 403, "The token's scopes do not cover this", "use a token with the scope that the detail names";
+    EnvironmentMismatch => "environment_mismatch", 403, "The token's environment does not fit the target", "use a live token for live targets and a test token for test targets";
+    PathNotAllowed => "path_not_allowed", 403, "The path lies outside the app's prefix", "use a path under the prefix that 'allowed' lists";
+    TypeNotAllowed => "type_not_allowed", 403, "The content type is not allowed for this app", "send one of the types that 'allowed' lists";
+    ExtensionMismatch => "extension_mismatch", 403, "The file name's extension does not fit the content type", "rename the file or correct the content type";
+    SizeNotAllowed => "size_not_allowed", 403, "The size is not allowed for this app", "send a file within the limit";
+    ClassificationNotAllowed => "classification_not_allowed", 403, "The classification is not allowed for this app", "use one of the classes that 'allowed' lists";
+    LawfulBasisRequired => "lawful_basis_required", 403, "This class needs a lawful basis", "send lawfulBasis with one of the values that 'allowed' lists";
+    ResidencyMismatch => "residency_mismatch", 403, "The target's region does not fit the class", "ask your platform team for a target in an allowed region";
+    MethodNotSupported => "method_not_supported", 403, "The target cannot enforce this upload method", "use one of the methods that 'allowed' lists";
+    DispositionNotAllowed => "disposition_not_allowed", 403, "This type may not be shown inline", "ask for disposition attachment";
+    DeniedByPolicy => "denied_by_policy", 403, "A policy forbids this", "ask your platform team about the rule that the detail names";
+    QuotaBytesExceeded => "quota_bytes_exceeded", 403, "The app's byte quota is used up", "delete objects that are no longer needed, or ask for a larger quota";
+    QuotaObjectsExceeded => "quota_objects_exceeded", 403, "The app's object quota is used up", "delete objects that are no longer needed, or ask for a larger quota";
+    // The object's state.
+    ObjectNotFound => "object_not_found", 404, "There is no such object", "check the objectId; it is in the answer of request-upload";
+    ObjectNotVisible => "object_not_visible", 409, "The object is not available yet", "ask the statusUrl until the state is visible, then request the download";
+    ObjectHeld => "object_held", 409, "The object is held back", "ask your platform team to review it; upload a clean file as a new object";
+    ObjectGone => "object_gone", 410, "The object is gone", "upload it again as a new object";
+    ObjectBusy => "object_busy", 409, "The object is being processed", "try again after the time in Retry-After";
+    StateConflict => "state_conflict", 409, "The object's state does not allow this", "look at the object's state first";
+    IdempotencyKeyReused => "idempotency_key_reused", 422, "The Idempotency-Key was used with another request", "use a new key for a new request";
+    IdempotencyKeySpent => "idempotency_key_spent", 409, "The Idempotency-Key's upload has already ended", "use a new key to upload again";
+    LinkInvalid => "link_invalid", 404, "The link does not work", "request the download again; a one-time link works once";
+    // What inspection finds; these appear as the reason of an object.
+    SizeMismatch => "size_mismatch", 422, "The upload has another size than declared", "declare the exact size in bytes";
+    ChecksumMismatch => "checksum_mismatch", 422, "The upload has another SHA-256 than declared", "compute the SHA-256 of the bytes that are sent";
+    TypeMismatch => "type_mismatch", 422, "The content is not of the declared type", "declare the type that the file really has";
+    ActiveContent => "active_content", 422, "The file carries active content", "save it without macros or scripts";
+    ArchiveEncrypted => "archive_encrypted", 422, "The archive is encrypted", "send it without a password";
+    ArchiveUnsafe => "archive_unsafe", 422, "The archive unpacks to far more than it holds or is malformed", "send a plain archive";
+    MalwareFound => "malware_found", 422, "Malware was found", "do not send the file on; tell your security team";
+    CannotBeJudged => "cannot_be_judged", 422, "The file could not be judged", "ask your platform team to review it";
+    ChangedAfterUpload => "changed_after_upload", 422, "The bytes changed while they were inspected", "upload once, and as a new object";
+    UploadExpired => "upload_expired", 422, "Nothing arrived before the URL expired", "request a new upload";
+    // What is away.
+    DatabaseUnavailable => "database_unavailable", 503, "The gateway's database is away", "try again after the time in Retry-After";
+    StorageUnavailable => "storage_unavailable", 503, "The storage is away", "try again after the time in Retry-After";
+    ScannerUnavailable => "scanner_unavailable", 503, "The scanner is away", "try again after the time in Retry-After";
+    Overloaded => "overloaded", 503, "The gateway is at its limit", "try again after the time in Retry-After";
+    Internal => "internal_error", 500, "Something went wrong in the gateway", "try again; if it stays, give your platform team the requestId";
+}
+
+impl Reason {
+    /// The reason with this code.
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|reason| reason.code() == code)
+    }
+}
+
+impl Serialize for Reason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
+    }
+}
+
+impl<'de> Deserialize<'de> for Reason {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let code = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::from_code(&code).ok_or_else(|| serde::de::Error::custom(format!("unknown reason '{code}'")))
+    }
+}
+
+/// A refusal with everything that the problem document and the audit entry need. Holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {detail}", reason.code())]
+pub struct Refusal {
+    /// Which row of the table.
+    pub reason: Reason,
+    /// What was wrong, what is allowed, what to do next; written for a citizen developer.
+    pub detail: String,
+    /// What would be accepted.
+    pub allowed: Option<Vec<String>>,
+    /// The limit that was met, in the unit that the detail names.
+    pub limit: Option<u64>,
+    /// Seconds after which a retry makes sense.
+    pub retry_after: Option<u32>,
+    /// The rule that decided, for example `apps/where2eat.toml: types`. For the audit trail.
+    pub rule: Option<String>,
+}
+
+impl Refusal {
+    /// A refusal with a detail and nothing else.
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into(), allowed: None, limit: None, retry_after: None, rule: None }
+    }
+
+    /// Adds what would be accepted.
+    #[must_use]
+    pub fn allowed(mut self, allowed: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.allowed = Some(allowed.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Adds the limit that was met.
+    #[must_use]
+    pub fn limit(mut self, limit: u64) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// Adds the seconds after which a retry makes sense.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// Adds the rule that decided.
+    #[must_use]
+    pub fn rule(mut self, rule: impl Into<String>) -> Self {
+        self.rule = Some(rule.into());
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_read_back() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::from_code(reason.code()), Some(*reason));
+        }
+        let codes: std::collections::HashSet<_> = Reason::ALL.iter().map(|reason| reason.code()).collect();
+        assert_eq!(codes.len(), Reason::ALL.len());
+    }
+
+    #[test]
+    fn every_status_is_an_error() {
+        assert!(Reason::ALL.iter().all(|reason| (400..=599).contains(&reason.status())));
+    }
+}

@@ -1,0 +1,133 @@
+//! The durable state: tokens, objects, jobs, usage, links, the audit table.
+//!
+//! One trait, so that SQLite (embedded) and PostgreSQL (many nodes) pass one conformance suite. Each method is one
+//! atomic act: what belongs together (an object, its quota, its audit record, its follow-up job) commits together, and
+//! the method returns only after the commit. Concurrent writes share commits. SQL lives below this module and nowhere
+//! else. Absent on purpose: a way to change a state without its audit entry.
+
+pub mod records;
+pub mod sqlite;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::domain::audit::AuditEntry;
+use crate::domain::ids::{AppName, ObjectId, TokenId};
+use crate::domain::job::{JobKind, LeasedJob};
+use crate::domain::object::Object;
+
+pub use records::*;
+
+/// Why the state could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database is away, full, or slower than the deadline. Nothing was written.
+    #[error("the database is away: {0}")]
+    Unavailable(String),
+    /// The bounded queue of writes is full. Nothing was written.
+    #[error("too many writes are waiting")]
+    Overloaded,
+    /// A row that this version does not understand.
+    #[error("unreadable record in the database: {0}")]
+    Corrupt(String),
+}
+
+/// The durable state.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Saves an object, its grant, its reservation of quota, its idempotency key and its audit entry, or none of them.
+    async fn issue_upload(&self, issue: IssueUpload) -> Result<IssueOutcome, StoreError>;
+
+    /// Records a download grant if the object is still at the revision that was decided on.
+    /// `false` where it has changed; the caller decides again.
+    async fn issue_download(&self, issue: IssueDownload) -> Result<bool, StoreError>;
+
+    /// Uses a one-time link: marks it used and records it, once. `None` where it is unknown, used or expired.
+    async fn use_link(&self, hash: LinkHash, now: Timestamp) -> Result<Option<LinkRecord>, StoreError>;
+
+    /// The object with this id.
+    async fn object(&self, id: ObjectId) -> Result<Option<Object>, StoreError>;
+
+    /// The app's object whose served key has this path.
+    async fn object_at(&self, app: &AppName, path: &str) -> Result<Option<Object>, StoreError>;
+
+    /// A page of an app's objects, newest first.
+    async fn objects(&self, query: ObjectQuery) -> Result<Vec<Object>, StoreError>;
+
+    /// Objects still `issued` whose upload URL expired before `before`, oldest first.
+    async fn expirable(&self, before: Timestamp, limit: usize) -> Result<Vec<Object>, StoreError>;
+
+    /// Moves an object to its next state with everything that follows from it, if it is still at `from_revision` and
+    /// the lease, where one is named, is still held.
+    async fn advance(&self, advance: Advance) -> Result<AdvanceOutcome, StoreError>;
+
+    /// Takes up to `limit` due jobs of these kinds under a lease; a job whose lease has ended is due again.
+    async fn claim_jobs(&self, claim: ClaimJobs) -> Result<Vec<LeasedJob>, StoreError>;
+
+    /// Holds a lease for longer. `false` where it was lost.
+    async fn extend_lease(&self, job: &LeasedJob, until: Timestamp) -> Result<bool, StoreError>;
+
+    /// Gives a job back to be tried at `due`, with what went wrong. `false` where the lease was lost.
+    async fn retry_job(&self, job: &LeasedJob, due: Timestamp, error: &str) -> Result<bool, StoreError>;
+
+    /// Removes a finished job that changed no state. `false` where the lease was lost.
+    async fn finish_job(&self, job: &LeasedJob) -> Result<bool, StoreError>;
+
+    /// When the next job of these kinds falls due; `None` without any.
+    async fn next_due(&self, kinds: &[JobKind]) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Writes an audit entry that goes with no other change.
+    async fn audit(&self, entry: AuditEntry) -> Result<(), StoreError>;
+
+    /// A page of the audit trail, newest first.
+    async fn audit_entries(&self, query: AuditQuery) -> Result<Vec<(i64, AuditEntry)>, StoreError>;
+
+    /// Saves a token and the audit entry of its creation.
+    async fn create_token(&self, token: TokenRecord, audit: AuditEntry) -> Result<(), StoreError>;
+
+    /// The token with this id, revoked and expired ones included.
+    async fn token(&self, id: &TokenId) -> Result<Option<TokenRecord>, StoreError>;
+
+    /// Every token, newest first.
+    async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError>;
+
+    /// Revokes a token. `false` where there is none; revoking twice keeps the first time.
+    async fn revoke_token(&self, id: &TokenId, now: Timestamp, audit: AuditEntry) -> Result<bool, StoreError>;
+
+    /// Keeps a message that nobody could read.
+    async fn dead_letter(&self, letter: DeadLetter) -> Result<(), StoreError>;
+
+    /// Messages that nobody could read, newest first.
+    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError>;
+
+    /// What an app holds now, reservations included.
+    async fn usage(&self, app: &AppName) -> Result<Usage, StoreError>;
+
+    /// Counts for metrics and `/readyz`.
+    async fn statistics(&self) -> Result<Statistics, StoreError>;
+
+    /// Whether the database takes writes: one small committed write.
+    async fn probe(&self) -> Result<(), StoreError>;
+
+    /// A value that the process keeps across restarts, for example a key of the embedded store.
+    async fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Sets such a value if it is not yet there, and returns the one that is.
+    async fn setting_or_insert(&self, name: &str, value: Vec<u8>) -> Result<Vec<u8>, StoreError>;
+}
+
+/// A fresh lease id and its end; what [`Store::claim_jobs`] needs.
+#[derive(Clone, Debug)]
+pub struct ClaimJobs {
+    /// Which kinds.
+    pub kinds: Vec<JobKind>,
+    /// Now.
+    pub now: Timestamp,
+    /// Until when the leases run.
+    pub lease_until: Timestamp,
+    /// The id of all leases of this claim.
+    pub lease: Uuid,
+    /// How many at most.
+    pub limit: usize,
+}

@@ -1,0 +1,229 @@
+//! What goes into and comes out of the store, as plain data.
+
+use jiff::Timestamp;
+
+use crate::domain::audit::AuditEntry;
+use crate::domain::bytes::Sha256Digest;
+use crate::domain::grant::{Disposition, QuotaLimit};
+use crate::domain::ids::{AppName, GrantId, ObjectId, OwnerName, TokenId, WorkflowName};
+use crate::domain::job::{JobKind, LeasedJob};
+use crate::domain::life::{Life, State};
+use crate::domain::object::Object;
+use crate::domain::principal::Environment;
+use crate::domain::scope::Scope;
+
+/// A new object, to be saved with everything that belongs to it.
+#[derive(Clone, Debug)]
+pub struct IssueUpload {
+    /// The record, in state `issued`, revision 0.
+    pub object: Object,
+    /// What the app may hold at most.
+    pub quota: QuotaLimit,
+    /// The client's idempotency key.
+    pub idempotency: Option<Idempotency>,
+    /// The entry of the issuance, written only where it is issued or repeated.
+    pub audit: AuditEntry,
+}
+
+/// A client's promise that two requests are one (draft-ietf-httpapi-idempotency-key-header).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The key, unique within app and workflow; 1 to 200 visible ASCII characters.
+    pub key: String,
+    /// The digest of the request body: the same key with another body is an error.
+    pub body: Sha256Digest,
+}
+
+/// How [`super::Store::issue_upload`] ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IssueOutcome {
+    /// Saved.
+    Issued,
+    /// The idempotency key already stands for this object; nothing new was saved but the audit entry.
+    Repeated(Box<Object>),
+    /// The idempotency key stands for a request with another body.
+    KeyReused,
+    /// The app holds too many bytes.
+    BytesExceeded(Usage),
+    /// The app holds too many objects.
+    ObjectsExceeded(Usage),
+}
+
+/// What an app holds, reservations included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes.
+    pub bytes: u64,
+    /// Objects.
+    pub objects: u64,
+}
+
+/// A download to be recorded.
+#[derive(Clone, Debug)]
+pub struct IssueDownload {
+    /// The grant of the URL.
+    pub grant: GrantId,
+    /// Which object …
+    pub object: ObjectId,
+    /// … at which revision.
+    pub revision: u64,
+    /// The one-time link to create, if one is asked for.
+    pub link: Option<NewLink>,
+    /// The entry of the issuance.
+    pub audit: AuditEntry,
+}
+
+/// SHA-256 of a link's secret; the secret itself is never stored.
+pub type LinkHash = [u8; 32];
+
+/// A one-time link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewLink {
+    /// Hash of the secret in the link.
+    pub hash: LinkHash,
+    /// The token that asked for it; the link dies with it.
+    pub token: TokenId,
+    /// How a browser should treat the bytes.
+    pub disposition: Disposition,
+    /// When the link stops working.
+    pub expires_at: Timestamp,
+}
+
+/// A link that was just used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkRecord {
+    /// What it leads to.
+    pub object: ObjectId,
+    /// The grant that it was issued under.
+    pub grant: GrantId,
+    /// The token that asked for it.
+    pub token: TokenId,
+    /// How a browser should treat the bytes.
+    pub disposition: Disposition,
+}
+
+/// A page of an app's objects.
+#[derive(Clone, Debug)]
+pub struct ObjectQuery {
+    /// Whose.
+    pub app: AppName,
+    /// Only served keys that start with this; empty for all.
+    pub prefix: String,
+    /// Only in this state.
+    pub state: Option<State>,
+    /// Only older than this one: the last of the page before.
+    pub before: Option<ObjectId>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// A change of state with everything that follows from it.
+#[derive(Clone, Debug)]
+pub struct Advance {
+    /// Which object …
+    pub object: ObjectId,
+    /// … at which revision; it becomes one more.
+    pub from_revision: u64,
+    /// The next state.
+    pub to: Life,
+    /// When.
+    pub now: Timestamp,
+    /// Follow-up jobs, due at the given times; one that exists already is left as it is.
+    pub jobs: Vec<(JobKind, Timestamp)>,
+    /// The job that this change completes: must still be leased, and is removed.
+    pub completes: Option<LeasedJob>,
+    /// The entries of the change; never empty.
+    pub audit: Vec<AuditEntry>,
+}
+
+/// How [`super::Store::advance`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdvanceOutcome {
+    /// Written. Quota was released where the new state holds none.
+    Done,
+    /// The object is at another revision, or the lease was lost. Nothing was written.
+    Conflict,
+}
+
+/// What a stored token is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenHolder {
+    /// A workflow of an app.
+    Workflow {
+        /// The app.
+        app: AppName,
+        /// The workflow.
+        workflow: WorkflowName,
+        /// Who answers for it.
+        owner: OwnerName,
+        /// Real or for trying things out.
+        environment: Environment,
+        /// What it allows.
+        scopes: Vec<Scope>,
+    },
+    /// An operator of the admin listener.
+    Operator {
+        /// The operator's name.
+        name: String,
+    },
+}
+
+/// A token as it is stored: a hash and what it stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenRecord {
+    /// The public half.
+    pub id: TokenId,
+    /// SHA-256 of the whole token.
+    pub hash: Sha256Digest,
+    /// Whose it is.
+    pub holder: TokenHolder,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it stops working.
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// A message that nobody could read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Where it came from, for example `sqs:vestibule-events`.
+    pub source: String,
+    /// When it was received.
+    pub at: Timestamp,
+    /// Why it could not be read.
+    pub reason: String,
+    /// The body, cut to 16 KiB.
+    pub body: String,
+}
+
+/// A page of the audit trail.
+#[derive(Clone, Debug, Default)]
+pub struct AuditQuery {
+    /// Only of this app.
+    pub app: Option<AppName>,
+    /// Only of this token.
+    pub token: Option<TokenId>,
+    /// Only about this object.
+    pub object: Option<ObjectId>,
+    /// Only at or after.
+    pub since: Option<Timestamp>,
+    /// Only before.
+    pub until: Option<Timestamp>,
+    /// Only older than this sequence number: the last of the page before.
+    pub before: Option<i64>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// Counts for metrics and `/readyz`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Objects in each state.
+    pub states: Vec<(State, u64)>,
+    /// Jobs of each kind, and when the oldest was queued.
+    pub jobs: Vec<(JobKind, u64, Timestamp)>,
+    /// Dead letters.
+    pub dead_letters: u64,
+}
