@@ -42,6 +42,8 @@ pub enum AuditAction {
     RevokeToken,
     /// A reviewer released a held object.
     ReleaseObject,
+    /// A reviewer had a held object inspected again.
+    InspectAgain,
     /// A reviewer deleted an object.
     ReviewDelete,
     /// An operator read the audit trail.

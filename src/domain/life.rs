@@ -294,6 +294,14 @@ impl Life {
         }
     }
 
+    /// A reviewer has an object inspected again that nobody could judge, for example after the scanner was away.
+    pub fn inspect_again(self) -> Next {
+        match self {
+            Life::Unscannable { staged, .. } => Ok(Life::Uploaded { staged }),
+            other => Err(other.refuse("inspected again")),
+        }
+    }
+
     /// The app or a reviewer deletes the object. What is being scanned or promoted must end first.
     pub fn delete(self, detail: String) -> Next {
         match self {

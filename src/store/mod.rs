@@ -74,6 +74,9 @@ pub trait Store: Send + Sync {
     /// Removes a finished job that changed no state. `false` where the lease was lost.
     async fn finish_job(&self, job: &LeasedJob) -> Result<bool, StoreError>;
 
+    /// Whether such a job of this object is waiting or under way.
+    async fn has_job(&self, object: ObjectId, kind: JobKind) -> Result<bool, StoreError>;
+
     /// When the next job of these kinds falls due; `None` without any.
     async fn next_due(&self, kinds: &[JobKind]) -> Result<Option<Timestamp>, StoreError>;
 
