@@ -7,6 +7,7 @@ pub mod audit;
 pub mod bytes;
 pub mod content;
 pub mod filename;
+pub mod filetype;
 pub mod grant;
 pub mod hint;
 pub mod ids;
