@@ -1,3 +1,4 @@
 //! The integration tests: one binary, a file per subject, real components only.
 
+mod conformance;
 mod harness;
