@@ -5,6 +5,7 @@
 //! checked after the upload. Cloud SDKs are used only below this module and in `worker::events`.
 
 pub mod azure;
+pub mod credentials;
 pub mod embedded;
 pub mod enforcement;
 pub mod s3;
@@ -159,6 +160,9 @@ pub enum MintError {
     /// The provider has no such method.
     #[error("the provider cannot sign this method")]
     Unsupported,
+    /// A write to a served key, a read of a staged one, or a grant whose time is over.
+    #[error("the grant is none that may be signed")]
+    Grant,
 }
 
 /// Why a call to the store failed. Messages hold no signature and no credential.
