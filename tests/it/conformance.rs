@@ -22,7 +22,7 @@ use vestibule::domain::filename::Filename;
 use vestibule::domain::grant::{Disposition, DownloadGrant, UploadGrant, UploadMethod};
 use vestibule::domain::ids::{GrantId, ObjectId};
 use vestibule::domain::key::{Area, ObjectKey, Prefix};
-use vestibule::storage::{MintedUpload, ObjectStore, StorageError, StoredObject};
+use vestibule::storage::{MintedUpload, ObjectStore, ServedAttributes, StorageError, StoredObject};
 
 use crate::harness;
 
@@ -50,6 +50,7 @@ macro_rules! conformance_suite {
             downloads::a_download_url_opens_no_other_key,
             downloads::a_download_url_allows_no_other_act,
             downloads::an_altered_override_is_refused,
+            downloads::only_staging_is_written_and_only_served_copies_are_read,
             downloads::printing_a_minted_url_shows_no_signature,
             cells::key_method_and_expiry,
             cells::size,
@@ -131,12 +132,22 @@ impl Fixture {
         }
     }
 
-    /// Writes `body` under `key` as a client would, and says what lies there.
+    /// Writes `body` under a staging key as a client would, and says what lies there.
     pub async fn put(&self, key: &ObjectKey, body: &[u8]) -> StoredObject {
         let minted = self.store.mint_upload(&self.upload(key, UploadMethod::Put, body)).unwrap();
         let answer = self.send(&minted, Method::PUT, body).await;
         accepted(answer).await;
         self.store.head(key).await.unwrap().expect("the object that was just written")
+    }
+
+    /// Writes `body` in the staging area and copies it to the served one, as a promotion does.
+    pub async fn serve(&self, name: &str, body: &[u8]) -> (ObjectKey, StoredBytes) {
+        let (from, to) = (self.key(Area::Staging, &format!("in/{name}")), self.key(Area::Served, name));
+        let written = self.put(&from, body).await;
+        let attributes =
+            ServedAttributes { content_type: "image/jpeg".parse().unwrap(), metadata: Vec::new(), tags: Vec::new() };
+        let copied = self.store.copy(&from, &written.bytes, &to, &attributes).await.unwrap();
+        (to, copied)
     }
 
     /// Sends `body` with a minted upload exactly as it was handed out: PUT with its headers, or its form.

@@ -3,16 +3,15 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use vestibule::domain::grant::Disposition;
+use vestibule::domain::grant::{Disposition, UploadMethod};
 use vestibule::domain::key::Area;
 
 use super::{Fixture, now, refused};
 
 pub async fn a_download_url_forces_disposition_and_type(fixture: &Fixture) {
-    let key = fixture.key(Area::Served, "menu.jpg");
-    let written = fixture.put(&key, b"menu").await;
+    let (key, bytes) = fixture.serve("menu.jpg", b"menu").await;
     for disposition in [Disposition::Attachment, Disposition::Inline] {
-        let mut grant = fixture.download(&key, &written.bytes);
+        let mut grant = fixture.download(&key, &bytes);
         grant.disposition = disposition;
         let minted = fixture.store.mint_download(&grant).unwrap();
         assert!(minted.expires_at <= grant.expires_at);
@@ -28,9 +27,8 @@ pub async fn a_download_url_forces_disposition_and_type(fixture: &Fixture) {
 }
 
 pub async fn an_expired_download_url_is_refused(fixture: &Fixture) {
-    let key = fixture.key(Area::Served, "menu.jpg");
-    let written = fixture.put(&key, b"menu").await;
-    let mut grant = fixture.download(&key, &written.bytes);
+    let (key, bytes) = fixture.serve("menu.jpg", b"menu").await;
+    let mut grant = fixture.download(&key, &bytes);
     grant.issued_at = now() - Duration::from_secs(180);
     grant.expires_at = now() - Duration::from_secs(60);
     if let Ok(minted) = fixture.store.mint_download(&grant) {
@@ -39,33 +37,38 @@ pub async fn an_expired_download_url_is_refused(fixture: &Fixture) {
 }
 
 pub async fn a_download_url_opens_no_other_key(fixture: &Fixture) {
-    let (key, other) = (fixture.key(Area::Served, "menu.jpg"), fixture.key(Area::Served, "menu.jpg2"));
-    let written = fixture.put(&key, b"menu").await;
-    fixture.put(&other, b"secret").await;
-    let minted = fixture.store.mint_download(&fixture.download(&key, &written.bytes)).unwrap();
+    let (key, bytes) = fixture.serve("menu.jpg", b"menu").await;
+    fixture.serve("menu.jpg2", b"secret").await;
+    let minted = fixture.store.mint_download(&fixture.download(&key, &bytes)).unwrap();
     let url = minted.url.expose().replacen("menu.jpg?", "menu.jpg2?", 1);
     assert_ne!(url, minted.url.expose());
     refused("another key", fixture.http.get(url).send().await.unwrap()).await;
 }
 
 pub async fn a_download_url_allows_no_other_act(fixture: &Fixture) {
-    let key = fixture.key(Area::Served, "menu.jpg");
-    let written = fixture.put(&key, b"menu").await;
-    let minted = fixture.store.mint_download(&fixture.download(&key, &written.bytes)).unwrap();
+    let (key, bytes) = fixture.serve("menu.jpg", b"menu").await;
+    let minted = fixture.store.mint_download(&fixture.download(&key, &bytes)).unwrap();
     for method in [Method::DELETE, Method::PUT] {
         let request = fixture.http.request(method.clone(), minted.url.expose()).header("x-ms-blob-type", "BlockBlob");
         refused(method.as_str(), request.body("other").send().await.unwrap()).await;
     }
-    assert_eq!(fixture.read(&key, &written.bytes).await.unwrap(), b"menu");
+    assert_eq!(fixture.read(&key, &bytes).await.unwrap(), b"menu");
 }
 
 pub async fn an_altered_override_is_refused(fixture: &Fixture) {
-    let key = fixture.key(Area::Served, "menu.jpg");
-    let written = fixture.put(&key, b"menu").await;
-    let minted = fixture.store.mint_download(&fixture.download(&key, &written.bytes)).unwrap();
+    let (key, bytes) = fixture.serve("menu.jpg", b"menu").await;
+    let minted = fixture.store.mint_download(&fixture.download(&key, &bytes)).unwrap();
     let url = minted.url.expose().replacen("image%2Fpng", "text%2Fhtml", 1);
     assert_ne!(url, minted.url.expose(), "the type is in the URL");
     refused("another type", fixture.http.get(url).send().await.unwrap()).await;
+}
+
+pub async fn only_staging_is_written_and_only_served_copies_are_read(fixture: &Fixture) {
+    let served = fixture.key(Area::Served, "menu.jpg");
+    assert!(fixture.store.mint_upload(&fixture.upload(&served, UploadMethod::Put, b"menu")).is_err());
+    let staged = fixture.key(Area::Staging, "menu.jpg");
+    let written = fixture.put(&staged, b"menu").await;
+    assert!(fixture.store.mint_download(&fixture.download(&staged, &written.bytes)).is_err());
 }
 
 pub async fn printing_a_minted_url_shows_no_signature(fixture: &Fixture) {
