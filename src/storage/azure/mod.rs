@@ -1,1 +1,5 @@
-//! (being written)
+//! Azure Blob Storage.
+
+pub mod shared_key;
+
+pub use shared_key::AzureCredential;
