@@ -37,13 +37,13 @@ start_localstack() {
   stop_process localstack || true
   begun=$(now_ms)
   # The cache below $root/var stays (it halves the start); objects of the last run do not.
-  rm -rf "$LOCALSTACK_HOME/tmp" "$root/etc"
+  rm -rf "${LOCALSTACK_HOME:?}/tmp" "${root:?}/etc"
   mkdir -p "$root/etc/localstack/init" "$LOCALSTACK_HOME/tmp"
   cp -R "$LOCALSTACK_DIR/init/ready.d" "$root/etc/localstack/init/"
   port=$(free_port 4566) || return 1
   # GATEWAY_SERVER: the default server ignores the host and binds 0.0.0.0.
   # S3_SKIP_SIGNATURE_VALIDATION: by default neither signature nor expiry is checked.
-  # TEMP: objects lie below the temporary directory, and would be left in /tmp after a SIGKILL.
+  # TEMP: large objects spill into temporary files, which a SIGKILL would leave behind in /tmp.
   # SQS_ENDPOINT_STRATEGY: the default queue URLs carry a name that needs DNS.
   # PYTHONDONTWRITEBYTECODE unset: cached bytecode makes 10 s to start into 3 s.
   spawn localstack "$key" "port=$port" env -u PYTHONDONTWRITEBYTECODE -u AWS_PROFILE -u PYTHONPATH \
