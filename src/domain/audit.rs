@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::bytes::Sha256Digest;
 use super::ids::{AppName, ClassName, GrantId, ObjectId, OwnerName, TokenId, WorkflowName};
+use super::object::Object;
+use super::principal::{Operator, Principal};
 use super::refusal::Reason;
 
 /// What happened.
@@ -183,6 +185,40 @@ impl AuditEntry {
             body_sha256: None,
             detail: None,
         }
+    }
+
+    /// Adds who asked.
+    #[must_use]
+    pub fn by_principal(mut self, who: &Principal) -> Self {
+        self.token_id = Some(who.token.clone());
+        self.workflow = Some(who.workflow.clone());
+        self.app = Some(who.app.clone());
+        self.owner = Some(who.owner.clone());
+        self.user = who.user.clone();
+        self.device = who.device.clone();
+        self.scopes = who.scopes.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// Adds which operator acted.
+    #[must_use]
+    pub fn by_operator(mut self, who: &Operator) -> Self {
+        self.token_id = Some(who.token.clone());
+        self.operator = Some(who.name.clone());
+        self
+    }
+
+    /// Adds what it was about; whose object it is only where nobody is named yet.
+    #[must_use]
+    pub fn about_object(mut self, object: &Object) -> Self {
+        self.object_id = Some(object.id);
+        self.app.get_or_insert_with(|| object.app.clone());
+        self.workflow.get_or_insert_with(|| object.workflow.clone());
+        self.owner.get_or_insert_with(|| object.owner.clone());
+        self.classification = Some(object.classification.clone());
+        self.lawful_basis = object.lawful_basis.clone();
+        self.residency = Some(object.residency.clone());
+        self
     }
 }
 

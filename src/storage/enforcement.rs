@@ -4,6 +4,7 @@
 //! not in the URL is checked after the upload, before anything else happens to the bytes.
 
 use crate::domain::grant::UploadMethod;
+use crate::domain::target::{ProviderSettings, Target};
 
 /// A storage protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,6 +83,14 @@ impl Constraint {
 }
 
 impl Provider {
+    /// The column of the table that applies to a target.
+    pub fn of(target: &Target) -> Self {
+        match target.provider {
+            ProviderSettings::S3 { .. } | ProviderSettings::Embedded { .. } => Provider::S3,
+            ProviderSettings::Azure { .. } => Provider::Azure,
+        }
+    }
+
     /// The upload methods that the provider can sign.
     pub fn methods(self) -> &'static [UploadMethod] {
         match self {

@@ -52,7 +52,7 @@ pub trait Store: Send + Sync {
     /// The app's object whose served key has this path.
     async fn object_at(&self, app: &AppName, path: &str) -> Result<Option<Object>, StoreError>;
 
-    /// A page of an app's objects, newest first.
+    /// A page of objects, newest first.
     async fn objects(&self, query: ObjectQuery) -> Result<Vec<Object>, StoreError>;
 
     /// Objects still `issued` whose upload URL expired before `before`, oldest first.

@@ -102,11 +102,11 @@ pub struct LinkRecord {
     pub disposition: Disposition,
 }
 
-/// A page of an app's objects.
+/// A page of objects.
 #[derive(Clone, Debug)]
 pub struct ObjectQuery {
-    /// Whose.
-    pub app: AppName,
+    /// Only of this app; of every app where absent.
+    pub app: Option<AppName>,
     /// Only served keys that start with this; empty for all.
     pub prefix: String,
     /// Only in this state.
