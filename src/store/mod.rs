@@ -22,7 +22,8 @@ pub use records::*;
 /// Why the state could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database is away, full, or slower than the deadline. Nothing was written.
+    /// The database is away, full, or slower than the deadline. Nothing was written, except perhaps past the deadline:
+    /// then the write may still commit, and its caller must not assume either way.
     #[error("the database is away: {0}")]
     Unavailable(String),
     /// The bounded queue of writes is full. Nothing was written.
@@ -118,6 +119,9 @@ pub trait Store: Send + Sync {
 
     /// Sets such a value if it is not yet there, and returns the one that is.
     async fn setting_or_insert(&self, name: &str, value: Vec<u8>) -> Result<Vec<u8>, StoreError>;
+
+    /// Removes idempotency keys, and links past their expiry, that are older than 24 hours; how many rows went.
+    async fn prune(&self, now: Timestamp) -> Result<u64, StoreError>;
 }
 
 /// A fresh lease id and its end; what [`Store::claim_jobs`] needs.

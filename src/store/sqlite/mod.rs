@@ -1,1 +1,243 @@
-//! (being written)
+//! The store in one SQLite file: the default of a single node.
+//!
+//! WAL with `synchronous=FULL`: what a method has answered survives the loss of power. All writes of the process share
+//! one connection and their commits (`writer`), reads use a few connections of their own (`readers`), the log is moved
+//! into the file by a third thread (`checkpoint`). Other processes may use the file at the same time; nothing is cached
+//! here, so what they commit is seen by the next read. Decision record 0003 says why this is rusqlite.
+
+mod batch;
+mod checkpoint;
+mod error;
+mod jobs;
+mod objects;
+mod readers;
+mod reads;
+mod rows;
+mod schema;
+mod upkeep;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use self::batch::AuditLine;
+use self::readers::Readers;
+use self::writer::{Writer, WriterSettings};
+use super::{
+    Advance, AdvanceOutcome, AuditQuery, ClaimJobs, DeadLetter, IssueDownload, IssueOutcome, IssueUpload, LinkHash,
+    LinkRecord, ObjectQuery, Statistics, Store, StoreError, TokenRecord, Usage,
+};
+use crate::domain::audit::AuditEntry;
+use crate::domain::ids::{AppName, ObjectId, TokenId};
+use crate::domain::job::{JobKind, LeasedJob};
+use crate::domain::object::Object;
+
+/// Receives the audit entries of each commit as JSON texts without line ends, in their order, on the writer's thread,
+/// after the commit and before the callers get their answers. Must be quick and must not fail.
+pub type OnCommit = Arc<dyn Fn(&[Arc<str>]) + Send + Sync>;
+
+/// How the store behaves under load. The defaults fit a single node.
+#[derive(Clone, Debug)]
+pub struct SqliteOptions {
+    /// Writes that may wait; beyond it [`StoreError::Overloaded`].
+    pub queue: usize,
+    /// Connections that read.
+    pub readers: usize,
+    /// How long a call may take before it is [`StoreError::Unavailable`].
+    pub deadline: Duration,
+    /// How long to wait for another process's write lock; shorter than the deadline.
+    pub busy: Duration,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self { queue: 4096, readers: 4, deadline: Duration::from_secs(5), busy: Duration::from_secs(2) }
+    }
+}
+
+/// The store in one SQLite file. Dropping it finishes what is queued and closes the file.
+pub struct SqliteStore {
+    writer: Writer,
+    readers: Readers,
+}
+
+impl SqliteStore {
+    /// Opens the file, or creates it with mode 0600 in a directory of mode 0700, and brings its schema up to date.
+    /// Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] where the file cannot be opened or written, [`StoreError::Corrupt`] where it was
+    /// written by a newer program.
+    pub fn open(path: &Path, options: SqliteOptions, on_commit: Option<OnCommit>) -> Result<Self, StoreError> {
+        let SqliteOptions { queue, readers, deadline, busy } = options;
+        schema::create(path, busy)?;
+        let path = path.to_owned();
+        let readers = Readers::new(path.clone(), busy, readers, deadline);
+        let writer = Writer::start(WriterSettings { path, busy, queue, deadline, on_commit })?;
+        Ok(Self { writer, readers })
+    }
+
+    /// Removes audit entries from before `before` in small steps, and records that it was done; how many went.
+    ///
+    /// # Errors
+    /// [`StoreError`] where a step could not be committed; the steps before it stay done.
+    pub async fn prune_audit(&self, before: Timestamp, audit: AuditEntry) -> Result<u64, StoreError> {
+        self.audit(audit).await?;
+        let mut total = 0;
+        loop {
+            let removed = self.writer.write(move |batch| upkeep::prune_audit(batch, before)).await?;
+            total += removed;
+            if removed == 0 {
+                return Ok(total);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn issue_upload(&self, issue: IssueUpload) -> Result<IssueOutcome, StoreError> {
+        let audit = AuditLine::encode(issue.audit.clone())?;
+        self.writer.write(move |batch| objects::issue_upload(batch, &issue, &audit)).await
+    }
+
+    async fn issue_download(&self, issue: IssueDownload) -> Result<bool, StoreError> {
+        let audit = AuditLine::encode(issue.audit.clone())?;
+        self.writer.write(move |batch| objects::issue_download(batch, &issue, &audit)).await
+    }
+
+    async fn use_link(&self, hash: LinkHash, now: Timestamp) -> Result<Option<LinkRecord>, StoreError> {
+        self.writer.write(move |batch| objects::use_link(batch, &hash, now)).await
+    }
+
+    async fn object(&self, id: ObjectId) -> Result<Option<Object>, StoreError> {
+        self.readers.read(move |conn| reads::object(conn, id)).await
+    }
+
+    async fn object_at(&self, app: &AppName, path: &str) -> Result<Option<Object>, StoreError> {
+        let (app, path) = (app.clone(), path.to_owned());
+        self.readers.read(move |conn| reads::object_at(conn, &app, &path)).await
+    }
+
+    async fn objects(&self, query: ObjectQuery) -> Result<Vec<Object>, StoreError> {
+        self.readers.read(move |conn| reads::objects(conn, &query)).await
+    }
+
+    async fn expirable(&self, before: Timestamp, limit: usize) -> Result<Vec<Object>, StoreError> {
+        self.readers.read(move |conn| reads::expirable(conn, before, limit)).await
+    }
+
+    async fn advance(&self, advance: Advance) -> Result<AdvanceOutcome, StoreError> {
+        if advance.audit.is_empty() {
+            return Err(StoreError::Corrupt("a change of state without an audit entry".into()));
+        }
+        let audit = advance.audit.iter().cloned().map(AuditLine::encode).collect::<Result<Vec<_>, _>>()?;
+        self.writer.write(move |batch| objects::advance(batch, &advance, &audit)).await
+    }
+
+    async fn claim_jobs(&self, claim: ClaimJobs) -> Result<Vec<LeasedJob>, StoreError> {
+        self.writer.write(move |batch| jobs::claim(batch, &claim)).await
+    }
+
+    async fn extend_lease(&self, job: &LeasedJob, until: Timestamp) -> Result<bool, StoreError> {
+        let job = job.clone();
+        self.writer.write(move |batch| jobs::extend(batch, &job, until)).await
+    }
+
+    async fn retry_job(&self, job: &LeasedJob, due: Timestamp, error: &str) -> Result<bool, StoreError> {
+        let (job, error) = (job.clone(), error.to_owned());
+        self.writer.write(move |batch| jobs::retry(batch, &job, due, &error)).await
+    }
+
+    async fn finish_job(&self, job: &LeasedJob) -> Result<bool, StoreError> {
+        let job = job.clone();
+        self.writer.write(move |batch| jobs::remove(batch, &job)).await
+    }
+
+    async fn has_job(&self, object: ObjectId, kind: JobKind) -> Result<bool, StoreError> {
+        self.readers.read(move |conn| reads::has_job(conn, object, kind)).await
+    }
+
+    async fn next_due(&self, kinds: &[JobKind]) -> Result<Option<Timestamp>, StoreError> {
+        let kinds = kinds.to_owned();
+        self.readers.read(move |conn| reads::next_due(conn, &kinds)).await
+    }
+
+    async fn audit(&self, entry: AuditEntry) -> Result<(), StoreError> {
+        let line = AuditLine::encode(entry)?;
+        self.writer.write(move |batch| batch.record(&line)).await
+    }
+
+    async fn audit_entries(&self, query: AuditQuery) -> Result<Vec<(i64, AuditEntry)>, StoreError> {
+        self.readers.read(move |conn| reads::audit_entries(conn, &query)).await
+    }
+
+    async fn create_token(&self, token: TokenRecord, audit: AuditEntry) -> Result<(), StoreError> {
+        let line = AuditLine::encode(audit)?;
+        let op = move |batch: &mut batch::Batch<'_>| {
+            rows::insert_token(batch.conn, &token)?;
+            batch.record(&line)
+        };
+        self.writer.write(op).await
+    }
+
+    async fn token(&self, id: &TokenId) -> Result<Option<TokenRecord>, StoreError> {
+        let id = id.clone();
+        self.readers.read(move |conn| reads::token(conn, &id)).await
+    }
+
+    async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
+        self.readers.read(reads::tokens).await
+    }
+
+    async fn revoke_token(&self, id: &TokenId, now: Timestamp, audit: AuditEntry) -> Result<bool, StoreError> {
+        let (id, line) = (id.clone(), AuditLine::encode(audit)?);
+        self.writer.write(move |batch| upkeep::revoke_token(batch, &id, now, &line)).await
+    }
+
+    async fn dead_letter(&self, letter: DeadLetter) -> Result<(), StoreError> {
+        self.writer.write(move |batch| upkeep::dead_letter(batch, &letter)).await
+    }
+
+    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
+        self.readers.read(move |conn| reads::dead_letters(conn, limit)).await
+    }
+
+    async fn usage(&self, app: &AppName) -> Result<Usage, StoreError> {
+        let app = app.clone();
+        self.readers.read(move |conn| batch::read_usage(conn, &app)).await
+    }
+
+    async fn statistics(&self) -> Result<Statistics, StoreError> {
+        self.readers.read(reads::statistics).await
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.writer.write(|batch| upkeep::probe(batch)).await
+    }
+
+    async fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let name = name.to_owned();
+        self.readers.read(move |conn| reads::setting(conn, &name)).await
+    }
+
+    async fn setting_or_insert(&self, name: &str, value: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+        let name = name.to_owned();
+        self.writer.write(move |batch| upkeep::setting_or_insert(batch, &name, &value)).await
+    }
+
+    async fn prune(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let mut total = 0;
+        loop {
+            let removed = self.writer.write(move |batch| upkeep::prune(batch, now)).await?;
+            total += removed;
+            if removed == 0 {
+                return Ok(total);
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What one transaction gathers: usage and counts in memory, audit lines for the sink.
+//!
+//! Usage is read once for each app and batch, changed in memory, and written once before the commit. That is exact:
+//! `BEGIN IMMEDIATE` keeps every other writer out, and a batch that is rolled back takes its numbers with it.
+//! Operations check everything before they change anything here, so that a refused one leaves no trace.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::error::Failure;
+use super::rows::{int, uint};
+use crate::domain::audit::AuditEntry;
+use crate::domain::ids::AppName;
+use crate::domain::life::State;
+use crate::store::{StoreError, Usage};
+
+/// An audit entry with its text, encoded before it is queued: not on the writer's thread.
+#[derive(Clone)]
+pub(super) struct AuditLine {
+    pub(super) entry: AuditEntry,
+    json: Arc<str>,
+}
+
+impl AuditLine {
+    pub(super) fn encode(entry: AuditEntry) -> Result<Self, StoreError> {
+        let json = serde_json::to_string(&entry)
+            .map_err(|error| StoreError::Corrupt(format!("an audit entry that cannot be written: {error}")))?;
+        Ok(Self { entry, json: json.into() })
+    }
+}
+
+/// One open transaction.
+pub(super) struct Batch<'c> {
+    pub(super) conn: &'c Connection,
+    usage: HashMap<AppName, Counted>,
+    states: [i64; State::ALL.len()],
+    lines: Option<Vec<Arc<str>>>,
+}
+
+struct Counted {
+    usage: Usage,
+    changed: bool,
+}
+
+impl<'c> Batch<'c> {
+    pub(super) fn new(conn: &'c Connection, keep_lines: bool) -> Self {
+        let lines = keep_lines.then(Vec::new);
+        Self { conn, usage: HashMap::new(), states: [0; State::ALL.len()], lines }
+    }
+
+    /// What the app holds, with everything that this batch has done so far.
+    pub(super) fn usage(&mut self, app: &AppName) -> Result<Usage, Failure> {
+        if let Some(counted) = self.usage.get(app) {
+            return Ok(counted.usage);
+        }
+        let usage = read_usage(self.conn, app)?;
+        self.usage.insert(app.clone(), Counted { usage, changed: false });
+        Ok(usage)
+    }
+
+    /// Sets what the app holds from now on.
+    pub(super) fn set_usage(&mut self, app: &AppName, usage: Usage) {
+        self.usage.insert(app.clone(), Counted { usage, changed: true });
+    }
+
+    /// Counts an object out of one state and into another.
+    pub(super) fn count(&mut self, from: Option<State>, to: State) {
+        if let Some(from) = from {
+            self.states[from as usize] -= 1;
+        }
+        self.states[to as usize] += 1;
+    }
+
+    /// Writes an audit entry.
+    pub(super) fn record(&mut self, line: &AuditLine) -> Result<(), Failure> {
+        let entry = &line.entry;
+        let mut insert = self
+            .conn
+            .prepare_cached("INSERT INTO audit (time, app, token_id, object_id, entry) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+        insert.execute(params![
+            entry.time.as_microsecond(),
+            entry.app.as_ref().map(|app| app.as_str()),
+            entry.token_id.as_ref().map(|token| token.as_str()),
+            entry.object_id.map(|object| object.to_string()),
+            &*line.json,
+        ])?;
+        if let Some(lines) = &mut self.lines {
+            lines.push(line.json.clone());
+        }
+        Ok(())
+    }
+
+    /// Writes what was gathered; the audit lines for the sink, in their order.
+    pub(super) fn finish(self) -> Result<Vec<Arc<str>>, Failure> {
+        for (app, counted) in self.usage.iter().filter(|(_, counted)| counted.changed) {
+            let mut write = self.conn.prepare_cached(
+                "INSERT INTO app_usage (app, bytes, objects) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (app) DO UPDATE SET bytes = excluded.bytes, objects = excluded.objects",
+            )?;
+            write.execute(params![app.as_str(), int(counted.usage.bytes), int(counted.usage.objects)])?;
+        }
+        for (state, change) in State::ALL.into_iter().zip(self.states).filter(|(_, change)| *change != 0) {
+            let mut write = self.conn.prepare_cached(
+                "INSERT INTO state_counts (state, objects) VALUES (?1, ?2)
+                 ON CONFLICT (state) DO UPDATE SET objects = objects + excluded.objects",
+            )?;
+            write.execute(params![state.as_str(), change])?;
+        }
+        Ok(self.lines.unwrap_or_default())
+    }
+}
+
+/// What an app holds, as committed or as the surrounding transaction has written it.
+pub(super) fn read_usage(conn: &Connection, app: &AppName) -> Result<Usage, Failure> {
+    let mut query = conn.prepare_cached("SELECT bytes, objects FROM app_usage WHERE app = ?1")?;
+    let row = query.query_row([app.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    Ok(row.map_or(Usage::default(), |(bytes, objects)| Usage { bytes: uint(bytes), objects: uint(objects) }))
+}

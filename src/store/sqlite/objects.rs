@@ -1,0 +1,182 @@
+//! Writes on objects: issuing uploads and downloads, links, and every change of state.
+//!
+//! Each function is one operation inside a batch. It checks everything before its first write, so that a refusal leaves
+//! no trace, and it may be run again after a rollback.
+
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, params};
+
+use super::batch::{AuditLine, Batch};
+use super::error::Failure;
+use super::rows::{self, int, uint};
+use super::{jobs, reads};
+use crate::domain::life::{Life, State};
+use crate::domain::object::Object;
+use crate::store::{
+    Advance, AdvanceOutcome, Idempotency, IssueDownload, IssueOutcome, IssueUpload, LinkHash, LinkRecord, Usage,
+};
+
+/// See [`crate::store::Store::issue_upload`].
+pub(super) fn issue_upload(
+    batch: &mut Batch<'_>,
+    issue: &IssueUpload,
+    audit: &AuditLine,
+) -> Result<IssueOutcome, Failure> {
+    let object = &issue.object;
+    if let Some(idempotency) = &issue.idempotency
+        && let Some(outcome) = repeated(batch, object, idempotency, audit)?
+    {
+        return Ok(outcome);
+    }
+    let held = batch.usage(&object.app)?;
+    let limit = issue.quota.bytes.min(i64::MAX as u64);
+    let Some(bytes) = held.bytes.checked_add(object.size).filter(|bytes| *bytes <= limit) else {
+        return Ok(IssueOutcome::BytesExceeded(held));
+    };
+    if held.objects >= issue.quota.objects {
+        return Ok(IssueOutcome::ObjectsExceeded(held));
+    }
+    rows::insert_object(batch.conn, object)?;
+    if let Some(idempotency) = &issue.idempotency {
+        let mut insert = batch.conn.prepare_cached(
+            "INSERT INTO idempotency (app, workflow, key, body, object_id, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?;
+        insert.execute(params![
+            object.app.as_str(),
+            object.workflow.as_str(),
+            idempotency.key,
+            idempotency.body.0,
+            object.id.to_string(),
+            object.created_at.as_microsecond(),
+        ])?;
+    }
+    batch.record(audit)?;
+    batch.set_usage(&object.app, Usage { bytes, objects: held.objects + 1 });
+    batch.count(None, object.life.state());
+    Ok(IssueOutcome::Issued)
+}
+
+/// What the idempotency key stands for already; `None` where it is new.
+fn repeated(
+    batch: &mut Batch<'_>,
+    asked: &Object,
+    idempotency: &Idempotency,
+    audit: &AuditLine,
+) -> Result<Option<IssueOutcome>, Failure> {
+    let found = rows::one(
+        batch.conn,
+        "SELECT body, object_id FROM idempotency WHERE app = ?1 AND workflow = ?2 AND key = ?3",
+        &[&asked.app.as_str(), &asked.workflow.as_str(), &idempotency.key],
+        |columns| Ok((columns.digest()?, columns.parsed()?)),
+    )?;
+    let Some((body, id)) = found else { return Ok(None) };
+    if body != idempotency.body {
+        return Ok(Some(IssueOutcome::KeyReused));
+    }
+    let object = reads::object(batch.conn, id)?
+        .ok_or_else(|| Failure::unreadable("idempotency", "it names an object that is not there"))?;
+    // The entry was written for the object that would have been made; it is about the one that is there.
+    let mut entry = audit.entry.clone();
+    entry.object_id = Some(object.id);
+    entry.grant_id = Some(object.grant);
+    let line = AuditLine::encode(entry).map_err(|error| Failure::Refused(error.to_string()))?;
+    batch.record(&line)?;
+    Ok(Some(IssueOutcome::Repeated(Box::new(object))))
+}
+
+/// See [`crate::store::Store::issue_download`].
+pub(super) fn issue_download(batch: &mut Batch<'_>, issue: &IssueDownload, audit: &AuditLine) -> Result<bool, Failure> {
+    let mut query = batch.conn.prepare_cached("SELECT revision FROM objects WHERE id = ?1")?;
+    let revision: Option<i64> = query.query_row([issue.object.to_string()], |row| row.get(0)).optional()?;
+    if revision != Some(int(issue.revision)) {
+        return Ok(false);
+    }
+    if let Some(link) = &issue.link {
+        let mut insert = batch.conn.prepare_cached(
+            "INSERT INTO links (hash, object_id, grant_id, token_id, disposition, expires_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?;
+        insert.execute(params![
+            link.hash,
+            issue.object.to_string(),
+            issue.grant.to_string(),
+            link.token.as_str(),
+            link.disposition.as_str(),
+            link.expires_at.as_microsecond(),
+        ])?;
+    }
+    batch.record(audit)?;
+    Ok(true)
+}
+
+/// See [`crate::store::Store::use_link`].
+pub(super) fn use_link(batch: &mut Batch<'_>, hash: &LinkHash, now: Timestamp) -> Result<Option<LinkRecord>, Failure> {
+    rows::one(
+        batch.conn,
+        "UPDATE links SET used_at = ?2 WHERE hash = ?1 AND used_at IS NULL AND expires_at > ?2
+         RETURNING object_id, grant_id, token_id, disposition",
+        &[hash, &now.as_microsecond()],
+        |columns| {
+            Ok(LinkRecord {
+                object: columns.parsed()?,
+                grant: columns.parsed()?,
+                token: columns.parsed()?,
+                disposition: columns.named(rows::disposition)?,
+            })
+        },
+    )
+}
+
+/// See [`crate::store::Store::advance`].
+pub(super) fn advance(
+    batch: &mut Batch<'_>,
+    advance: &Advance,
+    audit: &[AuditLine],
+) -> Result<AdvanceOutcome, Failure> {
+    let id = advance.object.to_string();
+    let found = rows::one(
+        batch.conn,
+        "SELECT revision, state, app, size, held_bytes FROM objects WHERE id = ?1",
+        &[&id],
+        |columns| {
+            let (revision, state) = (columns.unsigned()?, columns.named(State::from_name)?);
+            Ok((revision, state, columns.parsed()?, columns.unsigned()?, columns.optional_number()?.map(uint)))
+        },
+    )?;
+    let Some((revision, from, app, size, held)) = found else { return Ok(AdvanceOutcome::Conflict) };
+    if revision != advance.from_revision {
+        return Ok(AdvanceOutcome::Conflict);
+    }
+    if let Some(job) = &advance.completes
+        && !jobs::is_held(batch, job)?
+    {
+        return Ok(AdvanceOutcome::Conflict);
+    }
+    let to = advance.to.state();
+    let holds = match &advance.to {
+        Life::Visible { served, .. } => Some(served.size),
+        _ if to.holds_quota() => Some(held.unwrap_or(size)),
+        _ => None,
+    };
+    let mut update = batch.conn.prepare_cached(
+        "UPDATE objects SET state = ?2, life = ?3, revision = revision + 1, updated_at = ?4, held_bytes = ?5
+         WHERE id = ?1",
+    )?;
+    let life = rows::life(&advance.to)?;
+    update.execute(params![id, to.as_str(), life, advance.now.as_microsecond(), holds.map(int)])?;
+    if holds != held {
+        let usage = batch.usage(&app)?;
+        let bytes = (usage.bytes + holds.unwrap_or(0)).saturating_sub(held.unwrap_or(0));
+        let objects = (usage.objects + u64::from(holds.is_some())).saturating_sub(u64::from(held.is_some()));
+        batch.set_usage(&app, Usage { bytes, objects });
+    }
+    batch.count(Some(from), to);
+    if let Some(job) = &advance.completes {
+        jobs::remove(batch, job)?;
+    }
+    for (kind, due) in &advance.jobs {
+        jobs::insert(batch, advance.object, *kind, *due)?;
+    }
+    audit.iter().try_for_each(|line| batch.record(line))?;
+    Ok(AdvanceOutcome::Done)
+}

@@ -1,0 +1,128 @@
+//! Queries. Each runs on a read-only connection and sees one committed state; [`object`] also inside a batch.
+
+use jiff::Timestamp;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, ToSql};
+
+use super::error::Failure;
+use super::rows::{self, many, object_columns, one, token_columns};
+use crate::domain::audit::AuditEntry;
+use crate::domain::ids::{AppName, ObjectId, TokenId};
+use crate::domain::job::JobKind;
+use crate::domain::key::{Area, ObjectKey};
+use crate::domain::life::State;
+use crate::domain::object::Object;
+use crate::store::{AuditQuery, DeadLetter, ObjectQuery, Statistics, TokenRecord};
+
+pub(super) fn object(conn: &Connection, id: ObjectId) -> Result<Option<Object>, Failure> {
+    let sql = concat!("SELECT ", object_columns!(), " FROM objects WHERE id = ?1");
+    one(conn, sql, &[&id.to_string()], rows::object)
+}
+
+/// By the id that every key holds, then compared as a whole.
+pub(super) fn object_at(conn: &Connection, app: &AppName, path: &str) -> Result<Option<Object>, Failure> {
+    let key = ObjectKey::parse(Area::Served, path).ok();
+    let Some(id) = key.and_then(|key| key.object_id()) else { return Ok(None) };
+    Ok(object(conn, id)?.filter(|object| object.app == *app && object.keys.served.path() == path))
+}
+
+pub(super) fn objects(conn: &Connection, query: &ObjectQuery) -> Result<Vec<Object>, Failure> {
+    let sql = concat!(
+        "SELECT ",
+        object_columns!(),
+        " FROM objects WHERE app = ?1 AND id < ?2 AND (?3 IS NULL OR state = ?3)
+          AND substr(served_path, 1, length(?4)) = ?4 ORDER BY id DESC LIMIT ?5"
+    );
+    // '~' sorts after every id.
+    let before = query.before.map_or_else(|| "~".to_owned(), |id| id.to_string());
+    let state = query.state.map(State::as_str);
+    many(conn, sql, &[&query.app.as_str(), &before, &state, &query.prefix, &limit(query.limit)], rows::object)
+}
+
+pub(super) fn expirable(conn: &Connection, before: Timestamp, count: usize) -> Result<Vec<Object>, Failure> {
+    let sql = concat!(
+        "SELECT ",
+        object_columns!(),
+        " FROM objects WHERE state = 'issued' AND upload_expires_at < ?1 ORDER BY upload_expires_at LIMIT ?2"
+    );
+    many(conn, sql, &[&before.as_microsecond(), &limit(count)], rows::object)
+}
+
+pub(super) fn has_job(conn: &Connection, object: ObjectId, kind: JobKind) -> Result<bool, Failure> {
+    let mut query = conn.prepare_cached("SELECT 1 FROM jobs WHERE object_id = ?1 AND kind = ?2")?;
+    Ok(query.exists([object.to_string().as_str(), kind.as_str()])?)
+}
+
+pub(super) fn next_due(conn: &Connection, kinds: &[JobKind]) -> Result<Option<Timestamp>, Failure> {
+    let mut next = None;
+    for kind in kinds {
+        let sql = "SELECT ready_at FROM jobs WHERE kind = ?1 ORDER BY ready_at LIMIT 1";
+        let due = one(conn, sql, &[&kind.as_str()], |columns| columns.time())?;
+        next = next.into_iter().chain(due).min();
+    }
+    Ok(next)
+}
+
+pub(super) fn audit_entries(conn: &Connection, query: &AuditQuery) -> Result<Vec<(i64, AuditEntry)>, Failure> {
+    let text = |text: String| Value::Text(text);
+    let time = |time: Timestamp| Value::Integer(time.as_microsecond());
+    // Only what is asked for, so that SQLite chooses the index that fits.
+    let filters = [
+        ("app = ?", query.app.as_ref().map(|app| text(app.to_string()))),
+        ("token_id = ?", query.token.as_ref().map(|token| text(token.to_string()))),
+        ("object_id = ?", query.object.map(|object| text(object.to_string()))),
+        ("time >= ?", query.since.map(time)),
+        ("time < ?", query.until.map(time)),
+        ("seq < ?", query.before.map(Value::Integer)),
+    ];
+    let mut sql = "SELECT seq, entry FROM audit WHERE 1".to_owned();
+    let mut values = Vec::new();
+    for (condition, value) in filters {
+        if let Some(value) = value {
+            sql.push_str(" AND ");
+            sql.push_str(condition);
+            values.push(value);
+        }
+    }
+    sql.push_str(" ORDER BY seq DESC LIMIT ?");
+    values.push(Value::Integer(limit(query.limit)));
+    let params: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
+    many(conn, &sql, &params, |columns| Ok((columns.number()?, columns.json()?)))
+}
+
+pub(super) fn token(conn: &Connection, id: &TokenId) -> Result<Option<TokenRecord>, Failure> {
+    let sql = concat!("SELECT ", token_columns!(), " FROM tokens WHERE id = ?1");
+    one(conn, sql, &[&id.as_str()], rows::token)
+}
+
+pub(super) fn tokens(conn: &Connection) -> Result<Vec<TokenRecord>, Failure> {
+    let sql = concat!("SELECT ", token_columns!(), " FROM tokens ORDER BY created_at DESC, id");
+    many(conn, sql, &[], rows::token)
+}
+
+pub(super) fn dead_letters(conn: &Connection, count: usize) -> Result<Vec<DeadLetter>, Failure> {
+    let sql = "SELECT source, at, reason, body FROM dead_letters ORDER BY seq DESC LIMIT ?1";
+    many(conn, sql, &[&limit(count)], |columns| {
+        Ok(DeadLetter { source: columns.text()?, at: columns.time()?, reason: columns.text()?, body: columns.text()? })
+    })
+}
+
+pub(super) fn statistics(conn: &Connection) -> Result<Statistics, Failure> {
+    let states = many(conn, "SELECT state, objects FROM state_counts WHERE objects > 0", &[], |columns| {
+        Ok((columns.named(State::from_name)?, columns.unsigned()?))
+    })?;
+    let jobs = many(conn, "SELECT kind, count(*), min(queued_at) FROM jobs GROUP BY kind", &[], |columns| {
+        Ok((columns.named(JobKind::from_name)?, columns.unsigned()?, columns.time()?))
+    })?;
+    let dead_letters = one(conn, "SELECT count(*) FROM dead_letters", &[], |columns| columns.unsigned())?;
+    Ok(Statistics { states, jobs, dead_letters: dead_letters.unwrap_or(0) })
+}
+
+pub(super) fn setting(conn: &Connection, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+    let mut query = conn.prepare_cached("SELECT value FROM settings WHERE name = ?1")?;
+    Ok(query.query_row([name], |row| row.get(0)).optional()?)
+}
+
+fn limit(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

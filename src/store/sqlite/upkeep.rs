@@ -1,0 +1,87 @@
+//! Writes that concern no object: tokens, dead letters, settings, the probe, and the removal of what is old.
+
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::params;
+
+use super::batch::{AuditLine, Batch};
+use super::error::Failure;
+use super::reads;
+use crate::domain::ids::TokenId;
+use crate::store::DeadLetter;
+
+/// How long idempotency keys, and links that are used or expired, are kept.
+const KEPT: SignedDuration = SignedDuration::from_hours(24);
+/// Rows of each table that one operation removes at most, so that it never holds up the batch for long.
+const AT_ONCE: i64 = 500;
+/// Longest body of a dead letter in bytes.
+const MAX_BODY: usize = 16 << 10;
+
+/// See [`crate::store::Store::revoke_token`].
+pub(super) fn revoke_token(
+    batch: &mut Batch<'_>,
+    id: &TokenId,
+    now: Timestamp,
+    audit: &AuditLine,
+) -> Result<bool, Failure> {
+    let mut update =
+        batch.conn.prepare_cached("UPDATE tokens SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1")?;
+    if update.execute(params![id.as_str(), now.as_microsecond()])? == 0 {
+        return Ok(false);
+    }
+    batch.record(audit)?;
+    Ok(true)
+}
+
+/// See [`crate::store::Store::dead_letter`].
+pub(super) fn dead_letter(batch: &Batch<'_>, letter: &DeadLetter) -> Result<(), Failure> {
+    let end = (0..=MAX_BODY.min(letter.body.len())).rev().find(|&end| letter.body.is_char_boundary(end)).unwrap_or(0);
+    let mut insert =
+        batch.conn.prepare_cached("INSERT INTO dead_letters (source, at, reason, body) VALUES (?1, ?2, ?3, ?4)")?;
+    insert.execute(params![letter.source, letter.at.as_microsecond(), letter.reason, &letter.body[..end]])?;
+    Ok(())
+}
+
+/// See [`crate::store::Store::probe`].
+pub(super) fn probe(batch: &Batch<'_>) -> Result<(), Failure> {
+    batch.conn.prepare_cached("UPDATE probe SET probes = probes + 1")?.execute([])?;
+    Ok(())
+}
+
+/// See [`crate::store::Store::setting_or_insert`].
+pub(super) fn setting_or_insert(batch: &Batch<'_>, name: &str, value: &[u8]) -> Result<Vec<u8>, Failure> {
+    if let Some(found) = reads::setting(batch.conn, name)? {
+        return Ok(found);
+    }
+    batch.conn.prepare_cached("INSERT INTO settings (name, value) VALUES (?1, ?2)")?.execute(params![name, value])?;
+    Ok(value.to_owned())
+}
+
+/// One step of [`crate::store::Store::prune`]; how many rows went.
+pub(super) fn prune(batch: &Batch<'_>, now: Timestamp) -> Result<u64, Failure> {
+    let before = now.checked_sub(KEPT).map_or(i64::MIN, Timestamp::as_microsecond);
+    let statements = [
+        "DELETE FROM idempotency WHERE (app, workflow, key) IN
+         (SELECT app, workflow, key FROM idempotency WHERE created_at < ?1 LIMIT ?2)",
+        "DELETE FROM links WHERE hash IN (SELECT hash FROM links WHERE expires_at < ?1 LIMIT ?2)",
+    ];
+    let mut removed = 0;
+    for sql in statements {
+        removed += batch.conn.prepare_cached(sql)?.execute([before, AT_ONCE])? as u64;
+    }
+    Ok(removed)
+}
+
+/// One step of [`super::SqliteStore::prune_audit`]; how many entries went.
+pub(super) fn prune_audit(batch: &Batch<'_>, before: Timestamp) -> Result<u64, Failure> {
+    let retention = |before: i64| -> Result<(), Failure> {
+        batch.conn.prepare_cached("UPDATE audit_retention SET before = ?1")?.execute([before])?;
+        Ok(())
+    };
+    retention(before.as_microsecond())?;
+    let mut delete = batch.conn.prepare_cached(
+        "DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE time < ?1 ORDER BY seq LIMIT ?2)",
+    )?;
+    let removed = delete.execute([before.as_microsecond(), AT_ONCE])?;
+    retention(i64::MIN)?;
+    Ok(removed as u64)
+}
