@@ -1,1 +1,12 @@
-//! (being written)
+//! Who asks: tokens and how they are checked.
+//!
+//! [`Token`] makes and reads `vst_live_…` tokens, [`Authenticator`] turns a presented one into a principal or an
+//! operator. Nothing above this module sees a secret: what leaves it is a [`crate::domain::principal::Principal`] or a
+//! refusal. Unknown tokens and wrong secrets get the same answer. Absent on purpose: any decision about what the caller
+//! may do; that is `policy`.
+
+mod authenticator;
+mod token;
+
+pub use authenticator::{AuthError, Authenticator, MAX_AGE};
+pub use token::{Identity, PresentedToken, Token, TokenError, TokenKind, verify};

@@ -1,0 +1,179 @@
+//! From a presented token to a principal, with a short-lived cache before the store.
+//!
+//! What was read may be used for [`MAX_AGE`], counted from the *start* of the read, so that a revocation by any process
+//! is effective everywhere within a second (P7) however slow the read was. A revocation by this process is effective at
+//! once. Secrets are compared on every call, cached or not. A store that is away refuses everybody (P6).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use moka::sync::Cache;
+use tokio::sync::Mutex;
+
+use super::token::{self, Identity, PresentedToken, Token, TokenKind};
+use crate::clock::Clock;
+use crate::domain::ids::TokenId;
+use crate::domain::principal::{Operator, Principal};
+use crate::domain::refusal::{Reason, Refusal};
+use crate::store::{Store, StoreError, TokenRecord};
+
+/// How long a token's record is used without asking the store again.
+pub const MAX_AGE: Duration = Duration::from_millis(500);
+/// Tokens that are remembered at most, unknown ones included.
+const CAPACITY: u64 = 10_000;
+/// How long a look-up waits for another one of the same token before it goes by itself.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Why nobody was authenticated.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// The token is not accepted.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Nobody could look.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Checks tokens. One for each process, shared by both listeners.
+pub struct Authenticator {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    cache: Cache<TokenId, Arc<Remembered>>,
+    /// One look-up at a time for each token.
+    gates: Cache<TokenId, Arc<Mutex<()>>>,
+    /// Counts the revocations of this process: what was read before the last one is not remembered.
+    revocations: AtomicU64,
+}
+
+/// What a read has found.
+struct Remembered {
+    read_at: Instant,
+    found: Option<Known>,
+}
+
+struct Known {
+    record: TokenRecord,
+    who: Who,
+}
+
+/// An [`Identity`] that is cheap to hand out.
+enum Who {
+    Workflow(Arc<Principal>),
+    Operator(Operator),
+}
+
+impl Authenticator {
+    /// An authenticator in front of `store`.
+    pub fn new(store: Arc<dyn Store>, clock: Clock) -> Self {
+        let cache = || Cache::builder().max_capacity(CAPACITY);
+        Self {
+            store,
+            clock,
+            cache: cache().time_to_live(MAX_AGE).build(),
+            gates: Cache::builder().max_capacity(CAPACITY).time_to_idle(Duration::from_secs(60)).build(),
+            revocations: AtomicU64::new(0),
+        }
+    }
+
+    /// The workflow whose token this is.
+    ///
+    /// # Errors
+    /// [`AuthError::Refused`] with `token_invalid`, `token_expired` or `token_revoked`; [`AuthError::Store`] where the
+    /// store could not be asked.
+    pub async fn workflow(&self, presented: &str) -> Result<Arc<Principal>, AuthError> {
+        let presented = parse(presented)?;
+        if presented.kind == TokenKind::Operator {
+            let detail = "this is an operator's token; send the workflow's, which starts with vst_live_ or vst_test_";
+            return Err(Refusal::new(Reason::TokenInvalid, detail).into());
+        }
+        let remembered = self.look_up(&presented.id).await?;
+        match &self.known(&presented, &remembered)?.who {
+            Who::Workflow(principal) => Ok(principal.clone()),
+            Who::Operator(_) => Err(token::invalid().into()),
+        }
+    }
+
+    /// The operator whose token this is.
+    ///
+    /// # Errors
+    /// As for [`Authenticator::workflow`].
+    pub async fn operator(&self, presented: &str) -> Result<Operator, AuthError> {
+        let presented = parse(presented)?;
+        if presented.kind != TokenKind::Operator {
+            let detail = "this is a workflow's token; the admin listener needs one that starts with vst_admin_";
+            return Err(Refusal::new(Reason::TokenInvalid, detail).into());
+        }
+        let remembered = self.look_up(&presented.id).await?;
+        match &self.known(&presented, &remembered)?.who {
+            Who::Operator(operator) => Ok(operator.clone()),
+            Who::Workflow(_) => Err(token::invalid().into()),
+        }
+    }
+
+    /// Whether the token with this id is in force, for whoever holds something that was made under it: a one-time link
+    /// dies with its token. `false` for unknown ones.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the store could not be asked.
+    pub async fn is_in_force(&self, id: &TokenId) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        let in_force = |known: &Known| {
+            known.record.revoked_at.is_none() && known.record.expires_at.is_none_or(|expires_at| expires_at > now)
+        };
+        Ok(self.look_up(id).await?.found.as_ref().is_some_and(in_force))
+    }
+
+    /// Forgets a token, to be called after its revocation or creation was committed: the next call asks the store.
+    pub fn forget(&self, id: &TokenId) {
+        self.revocations.fetch_add(1, Ordering::SeqCst);
+        self.cache.invalidate(id);
+    }
+
+    fn known<'r>(&self, presented: &PresentedToken, remembered: &'r Remembered) -> Result<&'r Known, Refusal> {
+        let known = remembered.found.as_ref().ok_or_else(token::invalid)?;
+        token::check(presented, &known.record, self.clock.now())?;
+        Ok(known)
+    }
+
+    async fn look_up(&self, id: &TokenId) -> Result<Arc<Remembered>, StoreError> {
+        if let Some(remembered) = self.remembered(id) {
+            return Ok(remembered);
+        }
+        let gate = self.gates.get_with_by_ref(id, Arc::default);
+        // Whoever waits too long asks by himself: a store that hangs must not hang its callers one after the other.
+        let _turn = tokio::time::timeout(PATIENCE, gate.lock()).await;
+        if let Some(remembered) = self.remembered(id) {
+            return Ok(remembered);
+        }
+        self.read(id).await
+    }
+
+    fn remembered(&self, id: &TokenId) -> Option<Arc<Remembered>> {
+        self.cache.get(id).filter(|remembered| remembered.read_at.elapsed() < MAX_AGE)
+    }
+
+    async fn read(&self, id: &TokenId) -> Result<Arc<Remembered>, StoreError> {
+        let revocations = self.revocations.load(Ordering::SeqCst);
+        let read_at = Instant::now();
+        let found = self.store.token(id).await?.map(|record| {
+            let who = match Identity::of(&record) {
+                Identity::Workflow(principal) => Who::Workflow(Arc::new(principal)),
+                Identity::Operator(operator) => Who::Operator(operator),
+            };
+            Known { record, who }
+        });
+        let remembered = Arc::new(Remembered { read_at, found });
+        self.cache.insert(id.clone(), remembered.clone());
+        // A revocation between the read and the insertion has invalidated too early for this entry.
+        if self.revocations.load(Ordering::SeqCst) != revocations {
+            self.cache.invalidate(id);
+        }
+        Ok(remembered)
+    }
+}
+
+fn parse(presented: &str) -> Result<PresentedToken, Refusal> {
+    Token::parse(presented).map_err(|error| token::refusal(Reason::TokenInvalid, error))
+}

@@ -1,0 +1,108 @@
+//! Authentication against a real store: what a token opens, and how fast a revocation closes it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use vestibule::clock::Clock;
+use vestibule::domain::audit::AuditAction;
+use vestibule::domain::principal::Environment;
+use vestibule::domain::refusal::Reason;
+use vestibule::identity::{AuthError, Authenticator, Token, TokenKind};
+use vestibule::store::sqlite::{SqliteOptions, SqliteStore};
+use vestibule::store::{Store, TokenHolder, TokenRecord};
+
+use crate::store_conformance::Bench;
+
+const LIVE: TokenKind = TokenKind::Workflow(Environment::Live);
+
+struct Gateway {
+    bench: Bench,
+    authenticator: Authenticator,
+    path: std::path::PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Gateway {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("vestibule.db");
+        let store = Arc::new(SqliteStore::open(&path, SqliteOptions::default(), None).unwrap());
+        let bench = Bench::new(store.clone());
+        let authenticator = Authenticator::new(store, bench.clock.clone());
+        Self { bench, authenticator, path, _dir: dir }
+    }
+
+    async fn issue(&self, kind: TokenKind) -> (Token, TokenRecord) {
+        let (token, id, hash) = Token::generate(kind, &Clock::system());
+        let mut record = TokenRecord { id, hash, ..self.bench.token("0123456789abcdef") };
+        if kind == TokenKind::Operator {
+            record.holder = TokenHolder::Operator { name: "ana".into() };
+        }
+        self.bench.store.create_token(record.clone(), self.bench.act(AuditAction::CreateToken)).await.unwrap();
+        (token, record)
+    }
+
+    async fn refused(&self, presented: &str) -> Option<Reason> {
+        match self.authenticator.workflow(presented).await {
+            Ok(_) => None,
+            Err(AuthError::Refused(refusal)) => Some(refusal.reason),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_opens_for_its_own_kind_only() {
+    let gateway = Gateway::start();
+    let (live, record) = gateway.issue(LIVE).await;
+    let (admin, _) = gateway.issue(TokenKind::Operator).await;
+    let principal = gateway.authenticator.workflow(live.expose()).await.unwrap();
+    assert_eq!(
+        (&principal.token, principal.app.as_str(), principal.environment),
+        (&record.id, "where2eat", Environment::Live)
+    );
+    assert_eq!(principal.scopes.len(), 1);
+    assert_eq!(gateway.authenticator.operator(admin.expose()).await.unwrap().name, "ana");
+    assert!(gateway.authenticator.operator(live.expose()).await.is_err());
+    assert_eq!(gateway.refused(admin.expose()).await, Some(Reason::TokenInvalid));
+    let (unknown, ..) = Token::generate(LIVE, &Clock::system());
+    assert_eq!(gateway.refused(unknown.expose()).await, Some(Reason::TokenInvalid));
+    assert_eq!(gateway.refused("vst_live_").await, Some(Reason::TokenInvalid));
+}
+
+#[tokio::test]
+async fn a_token_expires_by_the_clock_even_while_it_is_remembered() {
+    let gateway = Gateway::start();
+    let (token, _) = gateway.issue(LIVE).await;
+    assert_eq!(gateway.refused(token.expose()).await, None);
+    gateway.bench.clock.advance(Duration::from_secs(24 * 3600));
+    assert_eq!(gateway.refused(token.expose()).await, Some(Reason::TokenExpired));
+}
+
+#[tokio::test]
+async fn p7_a_revocation_by_this_process_is_effective_at_once() {
+    let gateway = Gateway::start();
+    let (token, record) = gateway.issue(LIVE).await;
+    assert_eq!(gateway.refused(token.expose()).await, None);
+    assert!(gateway.authenticator.is_in_force(&record.id).await.unwrap());
+    let entry = gateway.bench.act(AuditAction::RevokeToken);
+    assert!(gateway.bench.store.revoke_token(&record.id, gateway.bench.clock.now(), entry).await.unwrap());
+    gateway.authenticator.forget(&record.id);
+    assert_eq!(gateway.refused(token.expose()).await, Some(Reason::TokenRevoked));
+    assert!(!gateway.authenticator.is_in_force(&record.id).await.unwrap());
+}
+
+#[tokio::test]
+async fn p7_a_revocation_by_another_process_is_effective_within_a_second() {
+    let gateway = Gateway::start();
+    let (token, record) = gateway.issue(LIVE).await;
+    assert_eq!(gateway.refused(token.expose()).await, None);
+    let other = SqliteStore::open(&gateway.path, SqliteOptions::default(), None).unwrap();
+    let entry = gateway.bench.act(AuditAction::RevokeToken);
+    assert!(other.revoke_token(&record.id, gateway.bench.clock.now(), entry).await.unwrap());
+    let revoked = Instant::now();
+    while gateway.refused(token.expose()).await.is_none() {
+        assert!(revoked.elapsed() < Duration::from_secs(1), "still accepted");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
