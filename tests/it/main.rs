@@ -2,3 +2,6 @@
 
 mod conformance;
 mod harness;
+mod identity;
+mod store_conformance;
+mod store_sqlite;
