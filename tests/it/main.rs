@@ -1,5 +1,8 @@
 //! The integration tests: one binary, a file per subject, real components only.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail the test, as tests do")]
+#![allow(unreachable_pub, reason = "a test binary has no public items")]
+
 mod conformance;
 mod harness;
 mod identity;
