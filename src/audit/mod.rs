@@ -6,5 +6,5 @@
 mod entry;
 mod sink;
 
-pub use entry::{EntryExt, change};
+pub use entry::{change, refused};
 pub use sink::JsonLines;

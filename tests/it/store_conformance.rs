@@ -519,9 +519,9 @@ async fn objects_are_listed_newest_first_in_pages(bench: Bench) {
         ids.insert(0, bench.issued("where2eat", 10).await.id);
         bench.clock.advance(Duration::from_millis(2));
     }
-    bench.issued("other", 10).await;
+    let other = bench.issued("other", 10).await.id;
     let list = async |prefix: &str, state, before, limit| {
-        let (app, prefix) = ("where2eat".parse().unwrap(), prefix.to_owned());
+        let (app, prefix) = (Some("where2eat".parse().unwrap()), prefix.to_owned());
         let query = ObjectQuery { app, prefix, state, before, limit };
         bench.store.objects(query).await.unwrap().into_iter().map(|object| object.id).collect::<Vec<_>>()
     };
@@ -536,6 +536,9 @@ async fn objects_are_listed_newest_first_in_pages(bench: Bench) {
     bench.advanced(&object, Life::Expired).await;
     assert_eq!(list("", Some(State::Expired), None, 10).await, [ids[2]]);
     assert_eq!(list("", Some(State::Issued), None, 10).await.len(), 4);
+    let of_every_app = ObjectQuery { app: None, prefix: String::new(), state: None, before: None, limit: 2 };
+    let found: Vec<_> = bench.store.objects(of_every_app).await.unwrap().into_iter().map(|object| object.id).collect();
+    assert_eq!(found, [other, ids[0]]);
 }
 
 async fn the_audit_trail_is_filtered_and_paged(bench: Bench) {

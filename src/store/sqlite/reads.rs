@@ -27,16 +27,27 @@ pub(super) fn object_at(conn: &Connection, app: &AppName, path: &str) -> Result<
 }
 
 pub(super) fn objects(conn: &Connection, query: &ObjectQuery) -> Result<Vec<Object>, Failure> {
-    let sql = concat!(
-        "SELECT ",
-        object_columns!(),
-        " FROM objects WHERE app = ?1 AND id < ?2 AND (?3 IS NULL OR state = ?3)
-          AND substr(served_path, 1, length(?4)) = ?4 ORDER BY id DESC LIMIT ?5"
-    );
     // '~' sorts after every id.
     let before = query.before.map_or_else(|| "~".to_owned(), |id| id.to_string());
-    let state = query.state.map(State::as_str);
-    many(conn, sql, &[&query.app.as_str(), &before, &state, &query.prefix, &limit(query.limit)], rows::object)
+    let (state, count) = (query.state.map(State::as_str), limit(query.limit));
+    macro_rules! page {
+        ($app:literal) => {
+            concat!(
+                "SELECT ",
+                object_columns!(),
+                " FROM objects WHERE ",
+                $app,
+                " AND id < ?2 AND (?3 IS NULL OR state = ?3) AND substr(served_path, 1, length(?4)) = ?4
+                  ORDER BY id DESC LIMIT ?5"
+            )
+        };
+    }
+    // Two texts, so that one app is read from its index and all of them from the table.
+    let (sql, app) = match &query.app {
+        Some(app) => (page!("app = ?1"), Some(app.as_str())),
+        None => (page!("?1 IS NULL"), None),
+    };
+    many(conn, sql, &[&app, &before, &state, &query.prefix, &count], rows::object)
 }
 
 pub(super) fn expirable(conn: &Connection, before: Timestamp, count: usize) -> Result<Vec<Object>, Failure> {
