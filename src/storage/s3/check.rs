@@ -1,0 +1,231 @@
+//! `vestibule target check` for S3: what the buckets have, against what the gateway needs.
+//!
+//! Reads six settings of each bucket and changes nothing. A setting that may not be read is `Unknown`, never `Good`.
+//! [`iam_policy`] prints the smallest policy under which everything in this module works.
+
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::types::{BucketVersioningStatus, ExpirationStatus, LifecycleRule};
+use serde_json::{Value, json};
+
+use super::S3Store;
+use super::address::{Location, Partition};
+use super::client::{code, failure};
+use crate::domain::target::Target;
+use crate::storage::CheckStatus::{Advice, Good, Missing, Unknown};
+use crate::storage::{CheckItem, CheckStatus};
+
+/// What was found, and what to do.
+type Finding = (CheckStatus, String);
+
+pub(super) async fn check(store: &S3Store) -> Vec<CheckItem> {
+    let mut items = Vec::new();
+    for bucket in store.buckets() {
+        let staging = bucket == store.location.staging_bucket;
+        let mut item = |what: &str, (status, detail): Finding| {
+            items.push(CheckItem { name: format!("{bucket}: {what}"), status, detail });
+        };
+        item("public access", public_access(store, bucket).await);
+        item("CORS", cors(store, bucket).await);
+        item("versioning", versioning(store, bucket).await);
+        item("object lock", object_lock(store, bucket, staging).await);
+        if staging {
+            for (what, finding) in lifecycle(store, bucket).await {
+                item(what, finding);
+            }
+            item("notifications", notifications(store, bucket).await);
+        }
+    }
+    items
+}
+
+/// The finding where a setting could not be read: `absent` if it is just not there.
+fn unread<E: ProvideErrorMetadata>(
+    operation: &str,
+    error: &SdkError<E, HttpResponse>,
+    missing_code: &str,
+    absent: Finding,
+) -> Finding {
+    if code(error) == missing_code { absent } else { (Unknown, failure(operation, error).to_string()) }
+}
+
+async fn public_access(store: &S3Store, bucket: &str) -> Finding {
+    let advice = "block all public access: put-public-access-block with all four settings true";
+    match store.client.get_public_access_block().bucket(bucket).send().await {
+        Ok(found) => {
+            let all = found.public_access_block_configuration().is_some_and(|block| {
+                [
+                    block.block_public_acls(),
+                    block.ignore_public_acls(),
+                    block.block_public_policy(),
+                    block.restrict_public_buckets(),
+                ]
+                .iter()
+                .all(|setting| *setting == Some(true))
+            });
+            if all {
+                (Good, "all four blocks are on".into())
+            } else {
+                (Missing, format!("not all four are on; {advice}"))
+            }
+        }
+        Err(error) => {
+            let absent = (Missing, format!("not set on the bucket; {advice}"));
+            unread("GetPublicAccessBlock", &error, "NoSuchPublicAccessBlockConfiguration", absent)
+        }
+    }
+}
+
+async fn cors(store: &S3Store, bucket: &str) -> Finding {
+    match store.client.get_bucket_cors().bucket(bucket).send().await {
+        Ok(found) => {
+            let rules = found.cors_rules();
+            let told: Vec<_> = rules
+                .iter()
+                .map(|rule| format!("{} may {}", rule.allowed_origins().join(", "), rule.allowed_methods().join(", ")))
+                .collect();
+            let any = rules.iter().any(|rule| rule.allowed_origins().iter().any(|origin| origin == "*"));
+            let told = told.join("; ");
+            if any {
+                (Advice, format!("{told}; name the apps' origins instead of *"))
+            } else {
+                (Good, format!("{told}; compare with the origins of the manifests"))
+            }
+        }
+        Err(error) => {
+            let absent = (Advice, "no rule; pages in a browser can neither upload nor read here".into());
+            unread("GetBucketCors", &error, "NoSuchCORSConfiguration", absent)
+        }
+    }
+}
+
+async fn versioning(store: &S3Store, bucket: &str) -> Finding {
+    match store.client.get_bucket_versioning().bucket(bucket).send().await {
+        Ok(found) if found.status() == Some(&BucketVersioningStatus::Enabled) => {
+            (Good, "on; downloads name the version that was judged; let a lifecycle rule expire old ones".into())
+        }
+        Ok(_) => (Advice, "off; the ETag alone names the bytes, and what an operator deletes is gone".into()),
+        Err(error) => (Unknown, failure("GetBucketVersioning", &error).to_string()),
+    }
+}
+
+async fn object_lock(store: &S3Store, bucket: &str, staging: bool) -> Finding {
+    match store.client.get_object_lock_configuration().bucket(bucket).send().await {
+        Ok(found) => {
+            let retention = found.object_lock_configuration().and_then(|lock| lock.rule()).is_some();
+            match (retention, staging) {
+                (true, true) => {
+                    (Missing, "default retention here keeps rejected uploads; stage in a bucket without it".into())
+                }
+                (true, false) => (Good, "default retention is on; deletion by apps waits for it".into()),
+                (false, _) => (Good, "possible, without a default retention".into()),
+            }
+        }
+        Err(error) => {
+            let absent = (Good, "none".into());
+            unread("GetObjectLockConfiguration", &error, "ObjectLockConfigurationNotFoundError", absent)
+        }
+    }
+}
+
+async fn lifecycle(store: &S3Store, bucket: &str) -> Vec<(&'static str, Finding)> {
+    const EXPIRY: &str = "lifecycle of staging";
+    const ABORT: &str = "lifecycle of multipart uploads";
+    let prefix = store.staging_prefix.as_str();
+    let no_expiry = || (Advice, format!("no rule expires {prefix}; add one of a day, a second net below the sweep"));
+    let no_abort = || (Advice, "no rule aborts incomplete multipart uploads; add one of a day".to_owned());
+    let found = match store.client.get_bucket_lifecycle_configuration().bucket(bucket).send().await {
+        Ok(found) => found,
+        Err(error) => {
+            let finding =
+                |absent| unread("GetBucketLifecycleConfiguration", &error, "NoSuchLifecycleConfiguration", absent);
+            return vec![(EXPIRY, finding(no_expiry())), (ABORT, finding(no_abort()))];
+        }
+    };
+    let enabled = || found.rules().iter().filter(|rule| rule.status() == &ExpirationStatus::Enabled);
+    let covers = |rule: &&LifecycleRule| prefix.starts_with(prefix_of(rule));
+    let expires = |rule: &&LifecycleRule| rule.expiration().is_some_and(|expiration| expiration.days().is_some());
+    let shared = store.location.staging_bucket == store.location.bucket;
+    let too_wide =
+        |rule: &LifecycleRule| shared && (prefix_of(rule).is_empty() || !prefix_of(rule).starts_with(prefix));
+    let expiry = match enabled().filter(covers).find(expires) {
+        Some(rule) if too_wide(rule) && !prefix.is_empty() => {
+            (Missing, format!("rule {} expires served copies too; limit it to {prefix}", rule.id().unwrap_or("?")))
+        }
+        Some(rule) => (Good, format!("rule {} expires what nobody promoted", rule.id().unwrap_or("?"))),
+        None => no_expiry(),
+    };
+    let abort = match enabled().filter(covers).find(|rule| rule.abort_incomplete_multipart_upload().is_some()) {
+        Some(rule) => (Good, format!("rule {} aborts incomplete ones", rule.id().unwrap_or("?"))),
+        None => no_abort(),
+    };
+    vec![(EXPIRY, expiry), (ABORT, abort)]
+}
+
+/// A rule's prefix in any of the three places where it may stand; empty for the whole bucket. A rule that also asks for a
+/// tag covers nothing for certain, which is told as a prefix that no key has.
+fn prefix_of(rule: &LifecycleRule) -> &str {
+    #[allow(deprecated, reason = "old rules carry their prefix here")]
+    let old = rule.prefix();
+    let Some(filter) = rule.filter() else { return old.unwrap_or_default() };
+    if filter.tag().is_some() || filter.and().is_some_and(|and| !and.tags().is_empty()) {
+        return "\0";
+    }
+    filter.prefix().or_else(|| filter.and().and_then(|and| and.prefix())).or(old).unwrap_or_default()
+}
+
+async fn notifications(store: &S3Store, bucket: &str) -> Finding {
+    match store.client.get_bucket_notification_configuration().bucket(bucket).send().await {
+        Ok(found) => {
+            let queues = found.queue_configurations().iter().map(|queue| queue.queue_arn().to_owned());
+            let topics = found.topic_configurations().iter().map(|topic| topic.topic_arn().to_owned());
+            let bridge = found.event_bridge_configuration().map(|_| "EventBridge".to_owned());
+            let told: Vec<_> = queues.chain(topics).chain(bridge).collect();
+            if told.is_empty() {
+                (Advice, "none; uploads are noticed by the sweep alone, which is slower".into())
+            } else {
+                (Good, format!("sent to {}", told.join(", ")))
+            }
+        }
+        Err(error) => (Unknown, failure("GetBucketNotificationConfiguration", &error).to_string()),
+    }
+}
+
+/// The smallest IAM policy that suffices for a target; `None` where it is no S3 target.
+///
+/// Version 2012-10-17 of the policy language. With a staging bucket of its own, clients' URLs can only write there.
+pub fn iam_policy(target: &Target) -> Option<Value> {
+    let location = Location::of(target)?;
+    let partition = Partition::of(&location.region).name;
+    let arn = |bucket: &str| format!("arn:{partition}:s3:::{bucket}");
+    let served = format!("{}/*", arn(&location.bucket));
+    let staged = format!("{}/{}*", arn(&location.staging_bucket), target.staging_prefix);
+    let (buckets, objects) = if location.bucket == location.staging_bucket {
+        (vec![arn(&location.bucket)], vec![served])
+    } else {
+        (vec![arn(&location.bucket), arn(&location.staging_bucket)], vec![served, staged])
+    };
+    Some(json!({
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "VestibuleObjects",
+                "Effect": "Allow",
+                "Action": [
+                    "s3:PutObject", "s3:GetObject", "s3:GetObjectVersion", "s3:DeleteObject", "s3:DeleteObjectVersion",
+                    "s3:PutObjectTagging", "s3:GetObjectTagging"
+                ],
+                "Resource": objects
+            },
+            {
+                "Sid": "VestibuleBuckets",
+                "Effect": "Allow",
+                "Action": [
+                    "s3:ListBucket", "s3:GetBucketPublicAccessBlock", "s3:GetBucketCORS", "s3:GetBucketVersioning",
+                    "s3:GetBucketObjectLockConfiguration", "s3:GetLifecycleConfiguration", "s3:GetBucketNotification"
+                ],
+                "Resource": buckets
+            }
+        ]
+    }))
+}
