@@ -6,5 +6,7 @@
 mod conformance;
 mod harness;
 mod identity;
+mod s3;
+mod signing_s3;
 mod store_conformance;
 mod store_sqlite;

@@ -44,7 +44,8 @@ pub(super) fn connect(location: &Location, credentials: &Arc<CredentialSource>) 
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
     if let Some(endpoint) = &location.endpoint {
-        config = config.endpoint_url(endpoint.as_str().trim_end_matches('/'));
+        // With a base path and path style the SDK puts the bucket right behind it: the slash is needed.
+        config = config.endpoint_url(format!("{}/", endpoint.as_str().trim_end_matches('/')));
     }
     aws_sdk_s3::Client::from_conf(config.build())
 }

@@ -28,7 +28,7 @@ pub(super) fn form(
     key.push_time(&mut time, life.from);
     let mut fields = vec![
         ("key", grant.key.path().to_owned()),
-        ("content-type", grant.content_type.as_str().to_owned()),
+        ("Content-Type", grant.content_type.as_str().to_owned()),
         ("x-grant-id", grant.id.to_string()),
     ];
     if let Some(digest) = &grant.sha256 {
