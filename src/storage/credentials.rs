@@ -206,26 +206,30 @@ async fn fetch(chain: &SharedCredentialsProvider) -> Option<Snapshot> {
     Some(Snapshot::new(&key, found.expiry().and_then(|at| Timestamp::try_from(at).ok())))
 }
 
-/// Runs until nobody holds the source any more. What was fetched last stays in use while the chain is away; its own
-/// expiry then ends the minting.
+/// Runs until nobody holds the source any more.
 async fn renew(source: Weak<CredentialSource>, chain: SharedCredentialsProvider, clock: Clock) {
     loop {
         let Some(owned) = source.upgrade() else { return };
         let wait = next_look(owned.current.load().as_ref().and_then(|held| held.expires_at), clock.now());
         drop(owned);
         tokio::time::sleep(wait).await;
-        let Some(fresh) = fetch(&chain).await else { continue };
         let Some(owned) = source.upgrade() else { return };
-        // An unchanged answer keeps its pointer, so that the cached signing key stays good.
-        let same = owned.current.load().as_ref().is_some_and(|held| {
-            held.access_key_id == fresh.access_key_id
-                && held.secret() == fresh.secret()
-                && held.token() == fresh.token()
-                && held.expires_at == fresh.expires_at
-        });
-        if !same {
-            owned.current.store(Some(Arc::new(fresh)));
-        }
+        look(&owned, &chain).await;
+    }
+}
+
+/// Asks the chain once. What was fetched last stays in use while the chain is away; its own expiry then ends the minting.
+/// An unchanged answer keeps its pointer, so that the cached signing key stays good.
+async fn look(source: &CredentialSource, chain: &SharedCredentialsProvider) {
+    let Some(fresh) = fetch(chain).await else { return };
+    let same = source.current.load().as_ref().is_some_and(|held| {
+        held.access_key_id == fresh.access_key_id
+            && held.secret() == fresh.secret()
+            && held.token() == fresh.token()
+            && held.expires_at == fresh.expires_at
+    });
+    if !same {
+        source.current.store(Some(Arc::new(fresh)));
     }
 }
 
@@ -306,5 +310,39 @@ mod tests {
         assert_eq!(next_look(after(3600), now), LONGEST);
         assert_eq!(next_look(after(-10), now), RETRY);
         assert_eq!(next_look(None, now), LONGEST);
+    }
+
+    /// Answers with the next of its access key ids, and with an error where that is empty.
+    #[derive(Debug)]
+    struct Chain(std::sync::Mutex<Vec<&'static str>>);
+
+    impl ProvideCredentials for Chain {
+        fn provide_credentials<'a>(&'a self) -> aws_credential_types::provider::future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            use aws_credential_types::provider::{error::CredentialsError, future};
+            let id = self.0.lock().unwrap().remove(0);
+            future::ProvideCredentials::ready(if id.is_empty() {
+                Err(CredentialsError::not_loaded("away"))
+            } else {
+                Ok(aws_credential_types::Credentials::from_keys(id, "hush", None))
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_fetched_last_stays_while_the_chain_is_away() {
+        let chain = SharedCredentialsProvider::new(Chain(vec!["AKIA1", "", "AKIA1", "AKIA2"].into()));
+        let source = CredentialSource { current: ArcSwapOption::empty() };
+        assert!(source.current().is_err());
+        let mut held = Vec::new();
+        for _ in 0..4 {
+            look(&source, &chain).await;
+            held.push(source.current().unwrap().clone().unwrap());
+        }
+        let ids: Vec<_> = held.iter().map(|held| held.access_key_id.as_str()).collect();
+        assert_eq!(ids, ["AKIA1", "AKIA1", "AKIA1", "AKIA2"]);
+        assert!(Arc::ptr_eq(&held[0], &held[2]), "an unchanged answer keeps its pointer");
     }
 }
