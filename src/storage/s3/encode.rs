@@ -23,7 +23,7 @@ pub(in crate::storage) fn push(out: &mut String, text: &str) {
 }
 
 /// Appends a key as a URL's path: `/` between segments stays.
-pub(super) fn push_path(out: &mut String, key: &str) {
+pub(in crate::storage) fn push_path(out: &mut String, key: &str) {
     push_except(out, key, b'/');
 }
 

@@ -79,7 +79,7 @@ impl Presigner {
         let key = self.keys.get(credentials, grant.issued_at)?;
         let mut url = Url::start(place, &grant.key, &key, &life, "host");
         url.text.push_str("&response-content-disposition=");
-        push_disposition(&mut url.text, grant);
+        encode::push(&mut url.text, &content_disposition(grant));
         url.text.push_str("&response-content-type=");
         encode::push(&mut url.text, grant.content_type.as_str());
         if let Some(version) = &grant.bytes.version {
@@ -239,10 +239,10 @@ impl Url {
     }
 }
 
-/// Appends `attachment; filename="…"; filename*=UTF-8''…`, encoded as a query value.
+/// `attachment; filename="…"; filename*=UTF-8''…`, not encoded.
 ///
 /// RFC 6266: the first name is for old clients and is ASCII, the second (RFC 8187) is the real one.
-fn push_disposition(out: &mut String, grant: &DownloadGrant) {
+pub(in crate::storage) fn content_disposition(grant: &DownloadGrant) -> String {
     let name = grant.filename.as_str();
     let mut value = String::with_capacity(64 + 4 * name.len());
     value.push_str(grant.disposition.as_str());
@@ -252,5 +252,5 @@ fn push_disposition(out: &mut String, grant: &DownloadGrant) {
     );
     value.push_str("\"; filename*=UTF-8''");
     encode::push(&mut value, name);
-    encode::push(out, &value);
+    value
 }
