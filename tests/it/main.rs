@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail the test, as tests do")]
 #![allow(unreachable_pub, reason = "a test binary has no public items")]
 
+mod azure;
 mod conformance;
 mod harness;
 mod identity;
 mod s3;
+mod signing_azure;
 mod signing_s3;
 mod store_conformance;
 mod store_sqlite;

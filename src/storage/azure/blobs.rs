@@ -7,8 +7,9 @@ use std::num::NonZeroUsize;
 
 use azure_core::http::Etag;
 use azure_storage_blob::models::{
-    BlobClientDeleteOptions, BlobClientDownloadOptions, BlobClientGetPropertiesResultHeaders,
-    BlobContainerClientListBlobsOptions, BlobItem, BlobTag, BlobTags, DeleteSnapshotsOptionType,
+    BlobClientDeleteOptions, BlobClientDownloadOptions, BlobClientGetPropertiesOptions,
+    BlobClientGetPropertiesResultHeaders, BlobContainerClientListBlobsOptions, BlobItem, BlobTag, BlobTags,
+    DeleteSnapshotsOptionType,
 };
 use azure_storage_blob::{BlobClient, BlobContainerClient};
 use futures::{StreamExt, TryStreamExt};
@@ -43,7 +44,27 @@ pub(super) async fn head(blob: &BlobClient) -> Result<Option<StoredObject>, Stor
 /// One request for the whole blob, streamed as it arrives: the partition is as large as the blob, so that the client has
 /// no further part to fetch and buffers none.
 pub(super) async fn get(blob: &BlobClient, bytes: &StoredBytes) -> Result<ByteStream, StorageError> {
-    let whole = usize::try_from(bytes.size).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN);
+    match body(blob, bytes).await {
+        // A condition on a blob that is not there: Azurite answers 412, where Azure answers 404.
+        Err(StorageError::PreconditionFailed) if bytes.version.is_none() && head(blob).await?.is_none() => {
+            Err(StorageError::NotFound)
+        }
+        other => other,
+    }
+}
+
+async fn body(blob: &BlobClient, bytes: &StoredBytes) -> Result<ByteStream, StorageError> {
+    if bytes.size == 0 {
+        // No range of an empty blob can be satisfied, and the client always asks for one.
+        let options = BlobClientGetPropertiesOptions {
+            if_match: Some(Etag::from(bytes.etag.as_str())),
+            version_id: bytes.version.clone(),
+            ..BlobClientGetPropertiesOptions::default()
+        };
+        call(blob.get_properties(Some(options))).await?;
+        return Ok(futures::stream::empty().boxed());
+    }
+    let whole = usize::try_from(bytes.size).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MAX);
     let options = BlobClientDownloadOptions {
         if_match: Some(Etag::from(bytes.etag.as_str())),
         version_id: bytes.version.clone(),

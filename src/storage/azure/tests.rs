@@ -115,7 +115,7 @@ async fn a_url_never_outlives_the_key_that_signs_it() {
 #[tokio::test]
 async fn targets_that_cannot_work_are_refused_at_the_start() {
     let key = || AzureCredential::AccountKey("aHVzaA==".into());
-    let open = |target: Target, credential| AzureStore::connect(&target, credential, None, Clock::system());
+    let open = async |target: Target, credential| AzureStore::connect(&target, credential, None, Clock::system()).await;
     assert!(matches!(open(target("Acct", None), key()).await, Err(OpenError::Name(_))));
     assert!(matches!(open(target("ac/ct", None), key()).await, Err(OpenError::Name(_))));
     let with_query = target("acct", Some("https://acct.blob.core.windows.net/?sig=x"));
