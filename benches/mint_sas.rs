@@ -3,6 +3,9 @@
 //! The store is a real one and goes through the trait; a user delegation key is made up, because no service is asked.
 //! Run with `cargo bench --bench mint_sas`.
 
+#![allow(missing_docs, reason = "criterion's macros make items without any")]
+#![allow(clippy::expect_used, reason = "a benchmark may stop where a test may")]
+
 use std::hint::black_box;
 use std::time::Duration;
 

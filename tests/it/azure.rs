@@ -311,8 +311,9 @@ async fn an_identity_that_may_not_ask_for_keys_is_refused_at_the_start() {
 
 #[tokio::test]
 async fn a_service_that_is_away_means_no_url_and_a_transient_error() {
-    // Port 9 is discard, where nothing listens.
-    let target = target("https://127.0.0.1:9/devstoreaccount1", "any", "any");
+    // A port that was free a moment ago, where nothing listens any more.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let target = target(&format!("https://127.0.0.1:{port}/devstoreaccount1"), "any", "any");
     let store = AzureStore::connect(&target, token(), Some(http()), Clock::system()).await.unwrap();
     let fixture = Fixture::new(Arc::new(store), http());
     let key = fixture.key(Area::Staging, "menu.jpg");

@@ -15,7 +15,7 @@ use azure_storage_blob::{BlobClient, BlobContainerClient};
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 
-use super::error::{DEADLINE, call, code, translate};
+use super::error::{DEADLINE, answer, call, code, translate};
 use crate::domain::bytes::StoredBytes;
 use crate::domain::key::Prefix;
 use crate::storage::{ByteStream, Listing, StorageError, StoredObject};
@@ -109,11 +109,7 @@ pub(super) async fn delete(blob: &BlobClient, version: Option<&str>) -> Result<(
         let options = BlobClientDeleteOptions { version_id: Some(version.to_owned()), ..Default::default() };
         async { blob.delete(Some(options)).await.map(|_| ()) }
     };
-    let first = match tokio::time::timeout(DEADLINE, delete_version()).await {
-        Ok(answer) => answer,
-        Err(_) => return Err(StorageError::Unavailable("no answer in time".into())),
-    };
-    match first {
+    match answer(delete_version()).await? {
         Err(error) if code(&error) == Some("OperationNotAllowedOnRootBlob") => {
             gone(call(delete_current(blob)).await)?;
             gone(call(delete_version()).await)

@@ -18,7 +18,7 @@ use azure_storage_blob::models::{
 };
 
 use super::blobs::{missing, quoted};
-use super::error::{call, code, translate};
+use super::error::{answer, call, code, translate};
 use crate::domain::bytes::StoredBytes;
 use crate::storage::{ServedAttributes, StorageError};
 
@@ -89,9 +89,7 @@ async fn start(
         };
         async { to.start_copy_from_url(source.to_owned(), Some(options)).await }
     };
-    let first = tokio::time::timeout(super::error::DEADLINE, begin()).await;
-    let first = first.map_err(|_| StorageError::Unavailable("no answer in time".into()))?;
-    let started = match first {
+    let started = match answer(begin()).await? {
         Err(error) if code(&error) == Some("PendingCopyOperation") => {
             settled(to, None).await?;
             call(begin()).await?

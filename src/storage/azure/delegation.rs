@@ -89,10 +89,10 @@ async fn renew(keys: Weak<Keys>, service: BlobServiceClient, clock: Clock) {
     }
 }
 
-/// Until half of the key's life is over.
+/// Until half of what is left of the key's life is over; the service may have granted less than was asked for.
 fn wait(expires_at: Option<Timestamp>, now: Timestamp) -> Duration {
     let left = expires_at.map_or(Duration::ZERO, |at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
-    left.saturating_sub(LIFE / 2).max(RETRY)
+    (left / 2).max(RETRY)
 }
 
 async fn fetch(service: &BlobServiceClient, clock: &Clock) -> Result<SasKey, StorageError> {
@@ -133,7 +133,8 @@ mod tests {
     fn a_key_is_renewed_when_half_of_its_life_is_over() {
         let now: Timestamp = "2026-11-21T20:00:00Z".parse().unwrap();
         assert_eq!(wait(Some(now + LIFE), now), LIFE / 2);
-        assert_eq!(wait(Some(now + Duration::from_secs(60)), now), RETRY);
+        assert_eq!(wait(Some(now + Duration::from_secs(60)), now), Duration::from_secs(30));
+        assert_eq!(wait(Some(now - Duration::from_secs(60)), now), RETRY);
         assert_eq!(wait(None, now), RETRY);
     }
 }

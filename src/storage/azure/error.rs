@@ -15,13 +15,15 @@ use crate::storage::StorageError;
 pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Awaits a call of the official clients for at most [`DEADLINE`].
-pub(super) async fn call<T>(
-    future: impl Future<Output = Result<T, azure_core::Error>> + Send,
-) -> Result<T, StorageError> {
-    match tokio::time::timeout(DEADLINE, future).await {
-        Ok(answer) => answer.map_err(|error| translate(&error)),
-        Err(_) => Err(StorageError::Unavailable("no answer in time".into())),
-    }
+pub(super) async fn call<T>(future: impl Future<Output = azure_core::Result<T>> + Send) -> Result<T, StorageError> {
+    answer(future).await?.map_err(|error| translate(&error))
+}
+
+/// The same for a caller that looks at the service's error code itself.
+pub(super) async fn answer<T>(
+    future: impl Future<Output = azure_core::Result<T>> + Send,
+) -> Result<azure_core::Result<T>, StorageError> {
+    tokio::time::timeout(DEADLINE, future).await.map_err(|_| StorageError::Unavailable("no answer in time".into()))
 }
 
 /// The service's error code, for example `BlobNotFound`.

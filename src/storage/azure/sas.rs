@@ -22,7 +22,8 @@ use crate::storage::s3::encode;
 ///
 /// 2025-07-05 is the first whose user delegation layout both Microsoft's current clients and Azurite 3.35 use. Later
 /// ones change what a SAS means: from 2026-04-06 permission `c` also covers Put Block and Put Block List, which would
-/// let a client write a blob in pieces, and the user delegation layout has lines that Azurite does not know.
+/// let a client write a blob in pieces, and the user delegation layout has two more lines (`srh`, `srq`) that Azurite 3.35
+/// does not know.
 pub const VERSION: &str = "2025-07-05";
 
 /// What one URL allows.
