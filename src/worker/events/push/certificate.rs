@@ -68,7 +68,7 @@ impl Certificate {
     /// Whether `now` lies within the certificate's dates.
     ///
     /// `webpki` shows no dates; it checks them first when it builds a path. No anchor is given, so that the path ends
-    /// right after: anything about the dates is a refusal, and that the issuer is unknown is what is left.
+    /// right after: the issuer is unknown, or (LocalStack) the certificate is an authority's own. All else is a refusal.
     pub(super) fn is_valid_at(&self, now: Timestamp) -> bool {
         let Ok(certificate) = EndEntityCert::try_from(&self.der) else {
             return false;
@@ -84,7 +84,7 @@ impl Certificate {
             None,
             None,
         );
-        matches!(path, Err(Error::UnknownIssuer))
+        matches!(path, Err(Error::UnknownIssuer | Error::CaUsedAsEndEntity))
     }
 }
 
