@@ -70,3 +70,32 @@ impl Queue for EmbeddedQueue {
         self.returned.lock().await.push_back(delivery);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_given_back_comes_again_first() {
+        let (sender, receiver) = mpsc::channel(4);
+        let queue = EmbeddedQueue::new(receiver);
+        for body in ["a", "b", "c"] {
+            sender.send(body.to_owned()).await.unwrap();
+        }
+        let mut batch = queue.receive(2).await.unwrap();
+        assert_eq!(batch.iter().map(|d| d.body.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        queue.give_back(batch.remove(0)).await;
+        let again = queue.receive(2).await.unwrap();
+        assert_eq!((again[0].body.as_str(), again[0].received, again.len()), ("a", 2, 1));
+        assert_eq!(queue.receive(2).await.unwrap()[0].body, "c");
+    }
+
+    #[tokio::test]
+    async fn silence_is_an_empty_batch_and_a_dropped_store_the_end() {
+        let (sender, receiver) = mpsc::channel(4);
+        let queue = EmbeddedQueue::new(receiver);
+        assert_eq!(queue.receive(2).await, Ok(Vec::new()));
+        drop(sender);
+        assert_eq!(queue.receive(2).await, Err(QueueError::Closed));
+    }
+}
