@@ -5,6 +5,7 @@
 
 mod azure;
 mod conformance;
+mod events;
 mod harness;
 mod identity;
 mod s3;
