@@ -1,1 +1,133 @@
-//! (being written)
+//! Policy: what an app may do, decided from plain files.
+//!
+//! [`PolicySet::load`] reads a directory (`targets.toml`, `classifications.toml`, `apps/*.toml`) whole or not at all;
+//! [`decide`] compares a request with the set and answers with a permit or a refusal that names the rule. Deciding does no
+//! I/O, takes no lock and reads no clock. [`Policies`] holds the running set and replaces it as a whole; a directory with a
+//! mistake never replaces anything. Absent on purpose: quotas and rate limits as counters (the store's), and rules that
+//! compare attributes, which come with Cedar (decision 0007).
+
+mod check;
+mod classes;
+mod cross;
+pub mod decide;
+mod load;
+mod manifest;
+mod manifest_file;
+mod mistake;
+mod reader;
+mod request;
+mod targets;
+mod units;
+mod upload_rules;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::domain::bytes::Sha256Digest;
+use crate::domain::ids::{AppName, ClassName, TargetName};
+use crate::domain::target::Target;
+
+pub use check::{CheckReport, check};
+pub use classes::{ANYWHERE, Bounds, Classification, LAWFUL_BASES, TtlBounds};
+pub use decide::{content_rules, decide_download, decide_list, decide_on_object, decide_upload};
+pub use manifest::Manifest;
+pub use mistake::Mistake;
+pub use request::{DownloadRequest, UploadRequest};
+pub use upload_rules::{MAX_METADATA_BYTES, MAX_METADATA_PAIRS};
+
+/// A validated policy directory. Never changes; every name in it resolves.
+#[derive(Clone, Debug)]
+pub struct PolicySet {
+    apps: BTreeMap<AppName, Manifest>,
+    targets: BTreeMap<TargetName, Target>,
+    classes: BTreeMap<ClassName, Classification>,
+    ttl: TtlBounds,
+    digest: Sha256Digest,
+}
+
+impl PolicySet {
+    /// Reads a directory, whole or not at all.
+    ///
+    /// # Errors
+    /// Every mistake of every file, by file and line.
+    pub fn load(dir: &Path) -> Result<PolicySet, Vec<Mistake>> {
+        let (set, mistakes, _) = load::load(dir);
+        set.ok_or(mistakes)
+    }
+
+    /// The app's manifest.
+    pub fn app(&self, name: &AppName) -> Option<&Manifest> {
+        self.apps.get(name)
+    }
+
+    /// Every manifest, by name.
+    pub fn apps(&self) -> impl ExactSizeIterator<Item = &Manifest> {
+        self.apps.values()
+    }
+
+    /// The target.
+    pub fn target(&self, name: &TargetName) -> Option<&Target> {
+        self.targets.get(name)
+    }
+
+    /// Every target, by name.
+    pub fn targets(&self) -> impl ExactSizeIterator<Item = &Target> {
+        self.targets.values()
+    }
+
+    /// The data class.
+    pub fn class(&self, name: &ClassName) -> Option<&Classification> {
+        self.classes.get(name)
+    }
+
+    /// Every data class, by name.
+    pub fn classes(&self) -> impl ExactSizeIterator<Item = &Classification> {
+        self.classes.values()
+    }
+
+    /// The bounds of every URL's life.
+    pub fn ttl(&self) -> &TtlBounds {
+        &self.ttl
+    }
+
+    /// The SHA-256 over the names and texts of all files: which rules were in force, for the audit trail and the log.
+    pub fn digest(&self) -> Sha256Digest {
+        self.digest
+    }
+}
+
+/// The running policy set. Readers take the current one without a lock; a reload replaces it whole.
+#[derive(Debug)]
+pub struct Policies {
+    dir: PathBuf,
+    current: ArcSwap<PolicySet>,
+}
+
+impl Policies {
+    /// Loads the directory for the first time.
+    ///
+    /// # Errors
+    /// As [`PolicySet::load`].
+    pub fn open(dir: impl Into<PathBuf>) -> Result<Policies, Vec<Mistake>> {
+        let dir = dir.into();
+        let set = PolicySet::load(&dir)?;
+        Ok(Policies { dir, current: ArcSwap::from_pointee(set) })
+    }
+
+    /// The set in force. Keep it for one decision, not longer.
+    pub fn current(&self) -> Arc<PolicySet> {
+        self.current.load_full()
+    }
+
+    /// Reads the directory again, blocking on its files.
+    ///
+    /// # Errors
+    /// As [`PolicySet::load`]; the set in force stays.
+    pub fn reload(&self) -> Result<(), Vec<Mistake>> {
+        self.current.store(Arc::new(PolicySet::load(&self.dir)?));
+        Ok(())
+    }
+}

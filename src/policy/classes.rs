@@ -1,0 +1,203 @@
+//! `classifications.toml`: what each data class demands, and the bounds of every URL's life.
+//!
+//! A table per class and one named `ttl`. The bounds hold for all apps; they may narrow the outer ones of this file
+//! (uploads 2 to 15 minutes, downloads 60 seconds to 5 minutes), never widen them: a URL lives for minutes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::domain::ids::ClassName;
+
+use super::manifest::Lines;
+use super::mistake::one_of;
+use super::reader::{At, File, Section, boolean, duration, read_text, text};
+use super::units::show_duration;
+
+/// The legal grounds of GDPR Article 6(1), in the article's order.
+pub const LAWFUL_BASES: [&str; 6] =
+    ["consent", "contract", "legal-obligation", "vital-interests", "public-task", "legitimate-interests"];
+
+/// The word in a class's `residency` that admits every place.
+pub const ANYWHERE: &str = "any";
+
+/// What a data class demands.
+#[derive(Clone, Debug)]
+pub struct Classification {
+    /// Its name.
+    pub name: ClassName,
+    /// Where such data may lie, for example `eu`; `any` for everywhere.
+    pub residency: Vec<String>,
+    /// The lawful bases of which a request must name one; empty where none is asked for.
+    pub lawful_basis: Vec<String>,
+    /// Which engine scans it. `clamav` is the only one today.
+    pub scanner: String,
+    /// Longest life of an upload URL.
+    pub max_upload_ttl: Option<Duration>,
+    /// Longest life of a download URL.
+    pub max_download_ttl: Option<Duration>,
+    /// Whether every download is a one-time link.
+    pub one_time_downloads: bool,
+    pub(super) lines: Lines,
+}
+
+impl Classification {
+    /// Whether data of this class may lie in `residency`.
+    pub fn may_reside_in(&self, residency: &str) -> bool {
+        self.residency.iter().any(|own| own == residency || own == ANYWHERE)
+    }
+}
+
+/// A shortest and a longest life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Not shorter than this.
+    pub min: Duration,
+    /// Not longer than this.
+    pub max: Duration,
+}
+
+impl Bounds {
+    /// Whether `ttl` lies within.
+    pub fn admit(&self, ttl: Duration) -> bool {
+        (self.min..=self.max).contains(&ttl)
+    }
+
+    /// The bounds in words.
+    pub(super) fn words(&self) -> String {
+        format!("{} to {}", show_duration(self.min), show_duration(self.max))
+    }
+}
+
+/// The bounds that hold for every URL of every app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TtlBounds {
+    /// Of upload URLs.
+    pub upload: Bounds,
+    /// Of download URLs.
+    pub download: Bounds,
+}
+
+impl TtlBounds {
+    /// The widest bounds that a policy directory may set, and those that hold where it sets none.
+    pub const OUTER: TtlBounds = TtlBounds {
+        upload: Bounds { min: Duration::from_secs(120), max: Duration::from_secs(900) },
+        download: Bounds { min: Duration::from_secs(60), max: Duration::from_secs(300) },
+    };
+}
+
+/// What `classifications.toml` says, as far as it could be read.
+#[derive(Debug)]
+pub(super) struct Classes {
+    /// The classes that could be read.
+    pub(super) classes: BTreeMap<ClassName, Classification>,
+    /// Every class that is named, readable or not.
+    pub(super) names: Vec<ClassName>,
+    pub(super) ttl: TtlBounds,
+    /// False where syntax errors may hide classes.
+    pub(super) complete: bool,
+}
+
+/// Reads the file.
+pub(super) fn read(file: &File<'_>) -> Classes {
+    let (mut root, complete) = file.root();
+    let ttl = root.section("ttl").map_or(TtlBounds::OUTER, |section| read_bounds(file, section));
+    let mut found = Classes { classes: BTreeMap::new(), names: Vec::new(), ttl, complete };
+    for (name, section) in root.named_sections() {
+        let at = section.at;
+        match name.parse::<ClassName>() {
+            Ok(name) => {
+                found.names.push(name.clone());
+                if let Some(class) = read_class(file, name.clone(), section, &ttl) {
+                    found.classes.insert(name, class);
+                }
+            }
+            Err(error) => file.mistake(at, format!("a class cannot be named '{name}'"), error.to_string()),
+        }
+    }
+    if found.names.is_empty() && complete {
+        file.mistake(0, "there is no class", "add a table like [internal]");
+    }
+    found
+}
+
+fn read_bounds(file: &File<'_>, mut section: Section<'_>) -> TtlBounds {
+    let mut one = |min_key, max_key, outer: Bounds| {
+        let mut limit = |key, fallback| {
+            let Some(found) = section.optional(key, duration) else { return (fallback, section.at) };
+            if outer.admit(found.value) {
+                return (found.value, found.at);
+            }
+            let problem = format!("'{key}' cannot be {}", show_duration(found.value));
+            file.mistake(found.at, problem, format!("choose a value from {}", outer.words()));
+            (fallback, found.at)
+        };
+        let ((min, _), (max, at)) = (limit(min_key, outer.min), limit(max_key, outer.max));
+        if min > max {
+            file.mistake(at, format!("'{max_key}' is less than '{min_key}'"), "swap them or widen one");
+            return outer;
+        }
+        Bounds { min, max }
+    };
+    let upload = one("upload_min", "upload_max", TtlBounds::OUTER.upload);
+    let download = one("download_min", "download_max", TtlBounds::OUTER.download);
+    section.finish();
+    TtlBounds { upload, download }
+}
+
+fn read_class(file: &File<'_>, name: ClassName, mut section: Section<'_>, ttl: &TtlBounds) -> Option<Classification> {
+    let residency = section.required_list("residency", "residency = [\"eu\"] or residency = [\"any\"]", residency);
+    let lawful_basis = section.list("lawful_basis", |value| {
+        read_text(value, "put it between quotation marks", |text| match LAWFUL_BASES.contains(&text) {
+            true => Ok(text.to_owned()),
+            false => Err(one_of("the lawful bases of GDPR Article 6", text, &LAWFUL_BASES)),
+        })
+    });
+    if let Some(list) = lawful_basis.as_ref().filter(|list| list.value.is_empty()) {
+        file.mistake(list.at, "'lawful_basis' is empty", "name the accepted ones, or leave the key out");
+    }
+    let scanner = section.required("scanner", "scanner = \"clamav\"", |value| {
+        read_text(value, "put it between quotation marks", |text| match text {
+            "clamav" => Ok(text.to_owned()),
+            _ => Err("the only scanner is \"clamav\"; nothing becomes visible unscanned".to_owned()),
+        })
+    });
+    let mut longest = |key, bounds: &Bounds| {
+        let found = section.optional(key, duration)?;
+        within(file, key, &found, bounds);
+        Some(found.value)
+    };
+    let max_upload_ttl = longest("max_upload_ttl", &ttl.upload);
+    let max_download_ttl = longest("max_download_ttl", &ttl.download);
+    let one_time_downloads = section.optional("one_time_downloads", boolean).is_some_and(|found| found.value);
+    let lines = Lines::new(file.name, section.finish());
+    Some(Classification {
+        name,
+        residency: values(residency?.value),
+        lawful_basis: lawful_basis.map(|list| values(list.value)).unwrap_or_default(),
+        scanner: scanner?.value,
+        max_upload_ttl,
+        max_download_ttl,
+        one_time_downloads,
+        lines,
+    })
+}
+
+/// Reports a life outside the bounds that hold for all.
+pub(super) fn within(file: &File<'_>, key: &str, ttl: &At<Duration>, bounds: &Bounds) {
+    if !bounds.admit(ttl.value) {
+        let problem = format!("'{key}' cannot be {}", show_duration(ttl.value));
+        let remedy = format!("[ttl] in classifications.toml and the gateway allow {}", bounds.words());
+        file.mistake(ttl.at, problem, remedy);
+    }
+}
+
+/// A residency: a short name like `eu`.
+pub(super) fn residency(value: &toml::de::DeValue<'_>) -> Result<String, super::reader::Wrong> {
+    // A residency has the form of every other name; there is no closed list of places.
+    text::<ClassName>(value).map(|name| name.to_string())
+}
+
+/// The values without their places.
+pub(super) fn values<T>(list: Vec<At<T>>) -> Vec<T> {
+    list.into_iter().map(|item| item.value).collect()
+}

@@ -1,0 +1,159 @@
+//! Reads a policy directory: whole or nothing.
+//!
+//! Every file is read and checked even where others are wrong, so that one run lists all mistakes. Nothing of a directory
+//! with a mistake is ever used. Files that do not end in `.toml` are no part of the set and are only noted.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use crate::domain::bytes::Sha256Digest;
+use crate::domain::ids::AppName;
+
+use super::PolicySet;
+use super::manifest_file::Draft;
+use super::mistake::{Mistake, Report, nearest};
+use super::reader::File;
+use super::{classes, cross, manifest_file, targets};
+
+const TARGETS: &str = "targets.toml";
+const CLASSES: &str = "classifications.toml";
+
+/// The set where there is no mistake; mistakes by file and line; notes.
+pub(super) fn load(dir: &Path) -> (Option<PolicySet>, Vec<Mistake>, Vec<String>) {
+    let report = Report::default();
+    let files = read_directory(dir, &report);
+    let set = read_files(&files, &report);
+    let (mut mistakes, notes) = report.into_parts();
+    if set.is_none() && mistakes.is_empty() {
+        let (problem, remedy) = ("the directory could not be understood".to_owned(), "please report this".to_owned());
+        mistakes.push(Mistake { file: dir.display().to_string(), line: 1, column: 1, problem, remedy });
+    }
+    (set.filter(|_| mistakes.is_empty()), mistakes, notes)
+}
+
+/// Name relative to the directory, and text.
+type Files = BTreeMap<String, String>;
+
+fn read_files(files: &Files, report: &Report) -> Option<PolicySet> {
+    let handles: Vec<File<'_>> = files.iter().map(|(name, text)| File { name, text, report }).collect();
+    let handle = |name: &str| handles.iter().find(|file| file.name == name);
+    let targets = handle(TARGETS).map(|file| (file, targets::read(file)));
+    let classes = handle(CLASSES).map(classes::read);
+    let mut drafts: Vec<(&File<'_>, Draft)> = Vec::new();
+    for file in &handles {
+        let Some(stem) = file.name.strip_prefix("apps/").and_then(|name| name.strip_suffix(".toml")) else { continue };
+        match stem.parse::<AppName>() {
+            Ok(app) => drafts.push((file, manifest_file::read(file, app))),
+            Err(error) => file.mistake(0, format!("an app cannot be named '{stem}'"), error.to_string()),
+        }
+    }
+    let (Some((targets_file, targets)), Some(classes)) = (targets, classes) else { return None };
+    cross::check(targets_file, &targets, &classes, &drafts);
+    let mut apps = BTreeMap::new();
+    for (file, draft) in drafts {
+        let manifest = draft.finish(file.name, &classes.ttl)?;
+        apps.insert(manifest.app.clone(), manifest);
+    }
+    let targets = targets.found.into_iter().map(|found| (found.target.name.clone(), found.target)).collect();
+    Some(PolicySet { apps, targets, classes: classes.classes, ttl: classes.ttl, digest: digest(files) })
+}
+
+/// Over names and texts with their lengths, so that no two directories share a digest by shifting bytes.
+fn digest(files: &Files) -> Sha256Digest {
+    let mut hash = Sha256::new();
+    for part in files.iter().flat_map(|(name, text)| [name, text]) {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    Sha256Digest(hash.finalize().into())
+}
+
+fn read_directory(dir: &Path, report: &Report) -> Files {
+    let mut files = Files::new();
+    let Some(names) = list(dir, "", report) else { return files };
+    for name in &names {
+        if name == "apps" {
+            for app in list(&dir.join("apps"), "apps/", report).unwrap_or_default() {
+                read_file(dir, &format!("apps/{app}"), report, &mut files);
+            }
+        } else if name == TARGETS || name == CLASSES {
+            read_file(dir, name, report, &mut files);
+        } else if name.ends_with(".toml") {
+            let meant = nearest(name, [TARGETS, CLASSES]).unwrap_or("apps/<app>.toml");
+            at_start(
+                report,
+                name,
+                "this file has no meaning here",
+                &format!("did you mean {meant}? rename or remove it"),
+            );
+        } else {
+            report.note(format!("{name} is no policy file and is ignored"));
+        }
+    }
+    for (name, remedy) in [
+        (TARGETS, "create it with a table like [images] for each bucket"),
+        (CLASSES, "create it with a table like [internal] for each data class"),
+    ] {
+        if !names.iter().any(|own| own == name) {
+            at_start(report, name, "the file is missing", remedy);
+        }
+    }
+    if !names.iter().any(|own| own == "apps") {
+        at_start(report, "apps", "the directory is missing", "create it with a file apps/<app>.toml for each app");
+    }
+    files
+}
+
+/// The names in a directory, sorted. Entries whose name starts with a dot are skipped: editors and mounted volumes
+/// leave such behind.
+fn list(dir: &Path, shown: &str, report: &Report) -> Option<Vec<String>> {
+    let read = || -> io::Result<Vec<String>> {
+        let names = fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        let mut names = names.collect::<io::Result<Vec<_>>>()?;
+        names.retain(|name| !name.starts_with('.'));
+        names.sort();
+        Ok(names)
+    };
+    match read() {
+        Ok(names) => Some(names),
+        Err(error) => {
+            let name = if shown.is_empty() { dir.display().to_string() } else { shown.to_owned() };
+            let problem = format!("the directory cannot be read: {error}");
+            at_start(report, &name, &problem, "check the path and the permissions");
+            None
+        }
+    }
+}
+
+fn read_file(dir: &Path, name: &str, report: &Report, files: &mut Files) {
+    if !name.ends_with(".toml") {
+        report.note(format!("{name} does not end in .toml and is ignored"));
+        return;
+    }
+    let bytes = match fs::read(dir.join(name)) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            let problem = format!("the file cannot be read: {error}");
+            return at_start(report, name, &problem, "check that it is a file and its permissions");
+        }
+    };
+    match String::from_utf8(bytes) {
+        Ok(text) => {
+            files.insert(name.to_owned(), text);
+        }
+        Err(error) => {
+            let good = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
+            let file = File { name, text: &good, report };
+            file.mistake(good.len(), "the text is not UTF-8", "save the file with the encoding UTF-8");
+        }
+    }
+}
+
+fn at_start(report: &Report, file: &str, problem: &str, remedy: &str) {
+    let (file, problem, remedy) = (file.to_owned(), problem.to_owned(), remedy.to_owned());
+    report.mistake(Mistake { file, line: 1, column: 1, problem, remedy });
+}

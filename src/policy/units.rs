@@ -1,0 +1,88 @@
+//! Sizes and durations as people write them: `10 MiB`, `5m`.
+//!
+//! A number without a unit is refused, since nobody remembers which one was meant; so are `MB` and `GB`, which mean two
+//! different things to two people.
+
+use std::time::Duration;
+
+const SIZES: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+const TIMES: [(&str, u64); 3] = [("h", 3600), ("m", 60), ("s", 1)];
+
+/// Bytes from `10 MiB`: a whole number and one of B, KiB, MiB, GiB, TiB, with or without a space between.
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
+    const HOW: &str = "write a whole number with B, KiB, MiB, GiB or TiB, for example \"10 MiB\"";
+    let (number, unit) = split(text).ok_or(HOW)?;
+    match SIZES.iter().find(|(name, _)| *name == unit) {
+        Some((_, factor)) => number.checked_mul(*factor).ok_or_else(|| "the size is larger than any file".to_owned()),
+        None => match SIZES.iter().find(|(name, _)| name.replace('i', "").eq_ignore_ascii_case(&unit.replace('i', "")))
+        {
+            Some((name, _)) if *name != "B" => Err(format!("did you mean \"{number} {name}\"? {HOW}")),
+            _ => Err(HOW.to_owned()),
+        },
+    }
+}
+
+/// A duration from `90s`, `5m` or `1h`.
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+    const HOW: &str = "write a whole number with s, m or h, for example \"5m\"";
+    let (number, unit) = split(text).ok_or(HOW)?;
+    let (_, factor) = TIMES.iter().find(|(name, _)| *name == unit).ok_or(HOW)?;
+    number.checked_mul(*factor).map(Duration::from_secs).ok_or_else(|| HOW.to_owned())
+}
+
+fn split(text: &str) -> Option<(u64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit())?;
+    Some((text[..end].parse().ok()?, text[end..].trim_start_matches(' ')))
+}
+
+/// `10 MiB` where that is exact, `9.5 MiB` where it is not.
+pub(super) fn show_size(bytes: u64) -> String {
+    let (unit, factor) = SIZES.into_iter().find(|(_, factor)| bytes >= *factor).unwrap_or(("B", 1));
+    if bytes.is_multiple_of(factor) {
+        format!("{} {unit}", bytes / factor)
+    } else {
+        let tenths = u128::from(bytes) * 10 / u128::from(factor);
+        format!("{}.{} {unit}", tenths / 10, tenths % 10)
+    }
+}
+
+/// `5m` where that is exact, else seconds.
+pub(super) fn show_duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (unit, factor) =
+        TIMES.into_iter().find(|(_, factor)| seconds >= *factor && seconds.is_multiple_of(*factor)).unwrap_or(("s", 1));
+    format!("{}{unit}", seconds / factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_back_what_they_show() {
+        for bytes in [0, 1, 1023, 1 << 10, 10 << 20, 50 << 30, 3 << 40] {
+            assert_eq!(parse_size(&show_size(bytes)), Ok(bytes));
+        }
+        assert_eq!(parse_size("10MiB"), Ok(10 << 20));
+        assert_eq!(show_size((19 << 20) / 2), "9.5 MiB");
+    }
+
+    #[test]
+    fn sizes_without_a_clear_unit_are_refused() {
+        for text in ["10", "", "MiB", "-1 MiB", "1.5 GiB", "10 megabytes", "99999999999 TiB", "10 b"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+        assert!(parse_size("10 MB").unwrap_err().contains("\"10 MiB\"?"));
+    }
+
+    #[test]
+    fn durations_read_back_what_they_show() {
+        for (text, seconds) in [("90s", 90), ("5m", 300), ("1h", 3600), ("0s", 0)] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_secs(seconds)));
+            assert_eq!(show_duration(Duration::from_secs(seconds)), text);
+        }
+        for text in ["5", "5min", "5 minutes", "m", "-1s", "1d", "99999999999999999999h"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+}
