@@ -35,14 +35,17 @@ fn split(text: &str) -> Option<(u64, &str)> {
     Some((text[..end].parse().ok()?, text[end..].trim_start_matches(' ')))
 }
 
-/// `10 MiB` where that is exact, `9.5 MiB` where it is not.
+/// `10 MiB` or `5000 MiB` where that is exact, `9.5 MiB` where no unit is.
 pub(super) fn show_size(bytes: u64) -> String {
+    let exact = |(_, factor): &(_, u64)| bytes >= *factor && bytes.is_multiple_of(*factor) && bytes / factor < 10_000;
+    if let Some((unit, factor)) = SIZES.iter().find(|size| exact(size)) {
+        return format!("{} {unit}", bytes / factor);
+    }
     let (unit, factor) = SIZES.into_iter().find(|(_, factor)| bytes >= *factor).unwrap_or(("B", 1));
-    if bytes.is_multiple_of(factor) {
-        format!("{} {unit}", bytes / factor)
-    } else {
-        let tenths = u128::from(bytes) * 10 / u128::from(factor);
-        format!("{}.{} {unit}", tenths / 10, tenths % 10)
+    let tenths = u128::from(bytes) * 10 / u128::from(factor);
+    match (tenths / 10, tenths % 10) {
+        (whole, 0) if factor == 1 => format!("{whole} {unit}"),
+        (whole, tenth) => format!("{whole}.{tenth} {unit}"),
     }
 }
 
@@ -64,7 +67,7 @@ mod tests {
             assert_eq!(parse_size(&show_size(bytes)), Ok(bytes));
         }
         assert_eq!(parse_size("10MiB"), Ok(10 << 20));
-        assert_eq!(show_size((19 << 20) / 2), "9.5 MiB");
+        assert_eq!((show_size(5000 << 20), show_size((19 << 20) / 2 + 1)), ("5000 MiB".into(), "9.5 MiB".into()));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod conformance;
 mod events;
 mod harness;
 mod identity;
+mod policy;
 mod s3;
 mod signing_azure;
 mod signing_s3;
