@@ -508,7 +508,7 @@ async fn what_has_expired_is_found_oldest_first(bench: Bench) {
     bench.advanced(&used, used.life.clone().arrived(stored(10)).unwrap()).await;
     let at = |object: &Object, seconds| object.upload_expires_at + SignedDuration::from_secs(seconds);
     assert_eq!(bench.store.expirable(at(&old, 0), 10).await.unwrap(), []);
-    assert_eq!(bench.store.expirable(at(&old, 1), 10).await.unwrap(), [old.clone()]);
+    assert_eq!(bench.store.expirable(at(&old, 1), 10).await.unwrap(), std::slice::from_ref(&old));
     assert_eq!(bench.store.expirable(at(&newer, 1), 10).await.unwrap(), [old.clone(), newer]);
     assert_eq!(bench.store.expirable(at(&used, 1), 1).await.unwrap(), [old]);
 }
