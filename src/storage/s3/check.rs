@@ -5,7 +5,7 @@
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::types::{BucketVersioningStatus, ExpirationStatus, LifecycleRule};
+use aws_sdk_s3::types::{BucketVersioningStatus, CorsRule, ExpirationStatus, LifecycleRule};
 use serde_json::{Value, json};
 
 use super::S3Store;
@@ -26,7 +26,7 @@ pub(super) async fn check(store: &S3Store) -> Vec<CheckItem> {
             items.push(CheckItem { name: format!("{bucket}: {what}"), status, detail });
         };
         item("public access", public_access(store, bucket).await);
-        item("CORS", cors(store, bucket).await);
+        item("CORS", cors(store, bucket, staging).await);
         item("versioning", versioning(store, bucket).await);
         item("object lock", object_lock(store, bucket, staging).await);
         if staging {
@@ -76,7 +76,20 @@ async fn public_access(store: &S3Store, bucket: &str) -> Finding {
     }
 }
 
-async fn cors(store: &S3Store, bucket: &str) -> Finding {
+/// What a client sends with a PUT and a browser asks about first.
+const UPLOAD_HEADERS: [&str; 3] = ["content-type", "if-none-match", "x-amz-checksum-sha256"];
+
+/// Whether one of the patterns, each with at most one `*`, allows the header.
+fn allows(patterns: &[String], header: &str) -> bool {
+    patterns.iter().map(|pattern| pattern.to_ascii_lowercase()).any(|pattern| match pattern.split_once('*') {
+        Some((start, end)) => {
+            header.len() >= start.len() + end.len() && header.starts_with(start) && header.ends_with(end)
+        }
+        None => pattern == header,
+    })
+}
+
+async fn cors(store: &S3Store, bucket: &str, staging: bool) -> Finding {
     match store.client.get_bucket_cors().bucket(bucket).send().await {
         Ok(found) => {
             let rules = found.cors_rules();
@@ -84,13 +97,17 @@ async fn cors(store: &S3Store, bucket: &str) -> Finding {
                 .iter()
                 .map(|rule| format!("{} may {}", rule.allowed_origins().join(", "), rule.allowed_methods().join(", ")))
                 .collect();
-            let any = rules.iter().any(|rule| rule.allowed_origins().iter().any(|origin| origin == "*"));
             let told = told.join("; ");
-            if any {
-                (Advice, format!("{told}; name the apps' origins instead of *"))
-            } else {
-                (Good, format!("{told}; compare with the origins of the manifests"))
+            if rules.iter().any(|rule| rule.allowed_origins().iter().any(|origin| origin == "*")) {
+                return (Advice, format!("{told}; name the apps' origins instead of *"));
             }
+            let mut puts = rules.iter().filter(|rule| rule.allowed_methods().iter().any(|method| method == "PUT"));
+            let sends = |rule: &CorsRule| UPLOAD_HEADERS.iter().all(|header| allows(rule.allowed_headers(), header));
+            if staging && !puts.any(sends) {
+                let headers = UPLOAD_HEADERS.join(", ");
+                return (Advice, format!("{told}; uploads from a page need PUT with the headers {headers}"));
+            }
+            (Good, format!("{told}; compare with the origins of the manifests"))
         }
         Err(error) => {
             let absent = (Advice, "no rule; pages in a browser can neither upload nor read here".into());
@@ -143,13 +160,12 @@ async fn lifecycle(store: &S3Store, bucket: &str) -> Vec<(&'static str, Finding)
         }
     };
     let enabled = || found.rules().iter().filter(|rule| rule.status() == &ExpirationStatus::Enabled);
-    let covers = |rule: &&LifecycleRule| prefix.starts_with(prefix_of(rule));
+    let covers = |rule: &&LifecycleRule| prefix_of(rule).is_some_and(|covered| prefix.starts_with(covered));
     let expires = |rule: &&LifecycleRule| rule.expiration().is_some_and(|expiration| expiration.days().is_some());
     let shared = store.location.staging_bucket == store.location.bucket;
-    let too_wide =
-        |rule: &LifecycleRule| shared && (prefix_of(rule).is_empty() || !prefix_of(rule).starts_with(prefix));
+    let too_wide = |rule: &LifecycleRule| shared && prefix_of(rule).is_none_or(|covered| covered.len() < prefix.len());
     let expiry = match enabled().filter(covers).find(expires) {
-        Some(rule) if too_wide(rule) && !prefix.is_empty() => {
+        Some(rule) if too_wide(rule) => {
             (Missing, format!("rule {} expires served copies too; limit it to {prefix}", rule.id().unwrap_or("?")))
         }
         Some(rule) => (Good, format!("rule {} expires what nobody promoted", rule.id().unwrap_or("?"))),
@@ -162,16 +178,18 @@ async fn lifecycle(store: &S3Store, bucket: &str) -> Vec<(&'static str, Finding)
     vec![(EXPIRY, expiry), (ABORT, abort)]
 }
 
-/// A rule's prefix in any of the three places where it may stand; empty for the whole bucket. A rule that also asks for a
-/// tag covers nothing for certain, which is told as a prefix that no key has.
-fn prefix_of(rule: &LifecycleRule) -> &str {
+/// A rule's prefix in any of the three places where it may stand, empty for the whole bucket; `None` where the rule also
+/// asks for a tag, and so covers nothing for certain.
+fn prefix_of(rule: &LifecycleRule) -> Option<&str> {
     #[allow(deprecated, reason = "old rules carry their prefix here")]
     let old = rule.prefix();
-    let Some(filter) = rule.filter() else { return old.unwrap_or_default() };
-    if filter.tag().is_some() || filter.and().is_some_and(|and| !and.tags().is_empty()) {
-        return "\0";
+    let filter = rule.filter();
+    let both = filter.and_then(|filter| filter.and());
+    if filter.is_some_and(|filter| filter.tag().is_some()) || both.is_some_and(|both| !both.tags().is_empty()) {
+        return None;
     }
-    filter.prefix().or_else(|| filter.and().and_then(|and| and.prefix())).or(old).unwrap_or_default()
+    let new = filter.and_then(|filter| filter.prefix()).or_else(|| both.and_then(|both| both.prefix()));
+    Some(new.or(old).unwrap_or_default())
 }
 
 async fn notifications(store: &S3Store, bucket: &str) -> Finding {
@@ -228,4 +246,20 @@ pub fn iam_policy(target: &Target) -> Option<Value> {
             }
         ]
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_pattern_has_one_star() {
+        let allowed = |patterns: &[&str]| {
+            let patterns: Vec<_> = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
+            UPLOAD_HEADERS.map(|header| allows(&patterns, header))
+        };
+        assert_eq!(allowed(&["*"]), [true, true, true]);
+        assert_eq!(allowed(&["Content-Type", "x-amz-*"]), [true, false, true]);
+        assert_eq!(allowed(&[]), [false, false, false]);
+    }
 }

@@ -59,7 +59,7 @@ impl Presigner {
         let credentials = self.credentials.current()?;
         let credentials = credentials.as_ref().ok_or(MintError::Credentials)?;
         let life = Life::of(grant.issued_at, grant.expires_at, credentials)?;
-        let key = self.keys.get(credentials, grant.issued_at)?;
+        let key = self.keys.get(credentials, life.from)?;
         match grant.method {
             UploadMethod::Put => Ok(put(grant, place, &key, &life)),
             UploadMethod::Post => post_policy::form(grant, place, &key, &life),
@@ -76,7 +76,7 @@ impl Presigner {
         let credentials = self.credentials.current()?;
         let credentials = credentials.as_ref().ok_or(MintError::Credentials)?;
         let life = Life::of(grant.issued_at, grant.expires_at, credentials)?;
-        let key = self.keys.get(credentials, grant.issued_at)?;
+        let key = self.keys.get(credentials, life.from)?;
         let mut url = Url::start(place, &grant.key, &key, &life, "host");
         url.text.push_str("&response-content-disposition=");
         encode::push(&mut url.text, &content_disposition(grant));

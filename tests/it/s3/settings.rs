@@ -1,5 +1,8 @@
 //! What `check` says about a bucket, and the policy that it prints.
 
+use aws_sdk_s3::types::{
+    BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter,
+};
 use vestibule::storage::s3::iam_policy;
 use vestibule::storage::{CheckStatus, ObjectStore};
 
@@ -33,6 +36,26 @@ async fn a_bare_bucket_is_told_what_it_lacks() {
         assert_eq!(status(&bucket.name, what).await.0, CheckStatus::Advice, "{what}");
     }
     assert_eq!(status(&bucket.name, "object lock").await.0, CheckStatus::Good);
+}
+
+#[tokio::test]
+async fn a_rule_that_would_expire_served_copies_is_an_error() {
+    let bucket = Bucket::create(false).await;
+    let set = |prefix: &str| {
+        let rule = LifecycleRule::builder()
+            .id("expire")
+            .status(ExpirationStatus::Enabled)
+            .filter(LifecycleRuleFilter::builder().prefix(prefix).build())
+            .expiration(LifecycleExpiration::builder().days(1).build());
+        let rules = BucketLifecycleConfiguration::builder().rules(rule.build().unwrap()).build().unwrap();
+        super::owner().put_bucket_lifecycle_configuration().bucket(&bucket.name).lifecycle_configuration(rules).send()
+    };
+    for (prefix, expected) in
+        [("", CheckStatus::Missing), ("incoming/", CheckStatus::Good), ("incoming/a/", CheckStatus::Advice)]
+    {
+        set(prefix).await.unwrap();
+        assert_eq!(status(&bucket.name, "lifecycle of staging").await.0, expected, "{prefix:?}");
+    }
 }
 
 #[tokio::test]
