@@ -80,6 +80,7 @@ pub struct Fixture {
     /// Under which this test's keys lie.
     pub prefix: Prefix,
     /// Whatever must live as long as the test: a server, a bucket that is removed when dropped.
+    #[allow(dead_code, reason = "held, never read")]
     pub keep: Option<Box<dyn Any + Send + Sync>>,
 }
 

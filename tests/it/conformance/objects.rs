@@ -77,7 +77,7 @@ pub async fn reading_other_bytes_than_named_is_a_failed_precondition(fixture: &F
 }
 
 pub async fn a_copy_carries_the_attributes_that_it_was_given(fixture: &Fixture) {
-    let (from, to) = (fixture.key(Area::Staging, "menu.jpg"), fixture.key(Area::Served, "menu.jpg"));
+    let (from, to) = (fixture.key(Area::Staging, "menu.jpg"), fixture.key(Area::Served, "served/menu.jpg"));
     let written = fixture.put(&from, b"menu").await;
     let copied = fixture.store.copy(&from, &written.bytes, &to, &attributes()).await.unwrap();
     let found = fixture.store.head(&to).await.unwrap().expect("the copy");
@@ -100,7 +100,7 @@ pub async fn a_copy_carries_the_attributes_that_it_was_given(fixture: &Fixture) 
 }
 
 pub async fn copying_twice_is_harmless(fixture: &Fixture) {
-    let (from, to) = (fixture.key(Area::Staging, "menu.jpg"), fixture.key(Area::Served, "menu.jpg"));
+    let (from, to) = (fixture.key(Area::Staging, "menu.jpg"), fixture.key(Area::Served, "served/menu.jpg"));
     let written = fixture.put(&from, b"menu").await;
     let first = fixture.store.copy(&from, &written.bytes, &to, &attributes()).await.unwrap();
     let second = fixture.store.copy(&from, &written.bytes, &to, &attributes()).await.unwrap();
@@ -109,7 +109,7 @@ pub async fn copying_twice_is_harmless(fixture: &Fixture) {
 }
 
 pub async fn copying_other_bytes_than_named_is_a_failed_precondition(fixture: &Fixture) {
-    let (from, to) = (fixture.key(Area::Staging, "menu.jpg"), fixture.key(Area::Served, "menu.jpg"));
+    let (from, to) = (fixture.key(Area::Staging, "menu.jpg"), fixture.key(Area::Served, "served/menu.jpg"));
     fixture.put(&from, b"menu").await;
     let copied = fixture.store.copy(&from, &never(), &to, &attributes()).await;
     assert!(matches!(copied, Err(StorageError::PreconditionFailed)), "{copied:?}");
@@ -187,9 +187,9 @@ pub async fn unusual_keys_work(fixture: &Fixture) {
         let answer = fixture.http.get(url.expose()).send().await.unwrap();
         assert!(answer.status().is_success(), "{name}: {}", answer.status());
         assert_eq!(answer.bytes().await.unwrap(), name.as_bytes(), "{name}");
+        fixture.store.delete(&served, copied.version.as_deref()).await.unwrap();
         let page = fixture.store.list(Area::Staging, &fixture.prefix, None, 10).await.unwrap();
         assert_eq!(page.objects.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), [key.path()]);
-        fixture.store.delete(&served, copied.version.as_deref()).await.unwrap();
         fixture.store.delete(&key, written.bytes.version.as_deref()).await.unwrap();
         assert_eq!(fixture.store.head(&key).await.unwrap(), None, "{name}");
     }
