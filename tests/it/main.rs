@@ -6,6 +6,7 @@
 mod azure;
 mod conformance;
 mod events;
+mod embedded;
 mod harness;
 mod identity;
 mod policy;
