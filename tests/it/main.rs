@@ -5,8 +5,8 @@
 
 mod azure;
 mod conformance;
-mod events;
 mod embedded;
+mod events;
 mod harness;
 mod identity;
 mod policy;

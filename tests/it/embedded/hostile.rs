@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -209,4 +210,44 @@ async fn uploads_say_their_length_and_keep_to_the_limit() {
     }
     assert_eq!(request.send().await.unwrap().status(), 411);
     assert_eq!(fixture.store.head(&key).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_large_upload_is_never_held_in_memory() {
+    const CHUNK: usize = 64 << 10;
+    const CHUNKS: usize = 1024;
+    let running = Running::start().await;
+    let fixture = running.fixture().await;
+    for method in [UploadMethod::Put, UploadMethod::Post] {
+        let key = fixture.key(Area::Staging, method.as_str());
+        let mut grant = fixture.upload(&key, method, b"");
+        (grant.size, grant.sha256) = ((CHUNK * CHUNKS) as u64, None);
+        let minted = fixture.store.mint_upload(&grant).unwrap();
+        let (mut head, mut tail, mut headers) = (Vec::new(), Vec::new(), minted.headers.clone());
+        if let Some(fields) = &minted.fields {
+            head = form_body("b", &fields.0, b"");
+            tail = head.split_off(head.len() - "\r\n--b--\r\n".len());
+            headers.push(("content-type".into(), "multipart/form-data; boundary=b".into()));
+            headers.push(("content-length".into(), (head.len() + CHUNK * CHUNKS + tail.len()).to_string()));
+        }
+        let file = std::iter::repeat_n(Bytes::from(vec![7; CHUNK]), CHUNKS);
+        let body = std::iter::once(head.into()).chain(file).chain(std::iter::once(tail.into()));
+        let body = futures::stream::iter(body.map(Ok::<_, std::io::Error>));
+        let mut request = fixture.http.request(method.as_str().parse().unwrap(), minted.url.expose());
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let before = peak_memory();
+        accepted(request.body(reqwest::Body::wrap_stream(body)).send().await.unwrap()).await;
+        let grown = peak_memory() - before;
+        assert!(grown < 16 << 10, "{method:?} of 64 MiB took {grown} KiB more");
+        assert_eq!(fixture.store.head(&key).await.unwrap().unwrap().bytes.size, grant.size);
+    }
+}
+
+/// The most memory that this process ever held, in KiB; nextest gives each test a process of its own.
+fn peak_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
