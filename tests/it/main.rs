@@ -10,6 +10,7 @@ mod events;
 mod harness;
 mod identity;
 mod policy;
+mod inspect;
 mod s3;
 mod signing_azure;
 mod signing_s3;
