@@ -1,1 +1,94 @@
-//! (being written)
+//! The use cases: one verb per file, each atomic towards the outside.
+//!
+//! Every way in (HTTP, command line, workers) goes through these verbs, and every verb decides, records and only then
+//! acts. Absent on purpose: HTTP, SQL, provider SDKs, and any way to sign without a grant.
+
+mod arrivals;
+mod authenticate;
+mod context;
+mod failure;
+mod follow_link;
+mod health;
+mod lifecycle;
+mod objects;
+mod oversight;
+mod request_download;
+mod request_upload;
+mod review;
+mod settled;
+mod targets;
+mod tokens;
+mod view;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::domain::job::JobKind;
+use crate::identity::Authenticator;
+use crate::policy::Policies;
+use crate::store::Store;
+
+pub use arrivals::{Arrival, ArrivalError, Source};
+pub use context::RequestContext;
+pub use health::{Dependency, Health, ScannerState};
+pub use lifecycle::Change;
+pub use objects::ObjectPage;
+pub use request_download::{DownloadQuery, IssuedDownload, Which};
+pub use request_upload::IssuedUpload;
+pub use settled::SettledHub;
+pub use targets::{OpenTarget, Targets};
+pub use tokens::{CreatedToken, NewToken};
+pub use view::ObjectView;
+
+/// Everything that a use case needs.
+pub struct App {
+    /// The durable state.
+    pub store: Arc<dyn Store>,
+    /// The policy set in force.
+    pub policies: Arc<Policies>,
+    /// The stores of the policy set's targets.
+    pub targets: Arc<Targets>,
+    /// Tokens to principals.
+    pub authenticator: Authenticator,
+    /// Time and randomness.
+    pub clock: Clock,
+    /// What is known about the scanner; uploads are refused while it is away.
+    pub scanner: Arc<ScannerState>,
+    /// Tells the workers that there is something to do.
+    pub work: Work,
+    /// Tells event sources that an object's inspection has ended.
+    pub settled: SettledHub,
+    /// The few numbers that operators set.
+    pub settings: Settings,
+}
+
+/// Wakes the lanes of workers; a hint only, they also look by themselves.
+#[derive(Debug, Default)]
+pub struct Work {
+    inspection: Notify,
+    storage: Notify,
+}
+
+impl Work {
+    /// The bell of the lane that does this kind of job.
+    pub fn bell(&self, kind: JobKind) -> &Notify {
+        match kind {
+            JobKind::Inspect => &self.inspection,
+            JobKind::Promote | JobKind::RemoveStaged | JobKind::Purge => &self.storage,
+        }
+    }
+}
+
+/// The few numbers that operators set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where clients reach the public listener, without a trailing `/`; one-time links start with it.
+    pub public_url: String,
+    /// Longest life of the provider URL behind a one-time link.
+    pub redirect_ttl: Duration,
+    /// How long after an upload URL's expiry bytes may still arrive: a PUT that began in time may end later.
+    pub expiry_grace: Duration,
+}

@@ -2,12 +2,10 @@
 //!
 //! Who asked and which object it was about are added by the methods of [`AuditEntry`] itself.
 
-use jiff::Timestamp;
-
-use crate::domain::audit::{AuditAction, AuditEntry, Outcome};
+use crate::domain::audit::{AuditEntry, Outcome};
 use crate::domain::life::Life;
 use crate::domain::object::Object;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::verdict::Finding;
 
 /// Marks an entry as refused: why and by which rule, and the HTTP status of the answer.
@@ -21,28 +19,32 @@ pub fn refused(mut entry: AuditEntry, refusal: &Refusal) -> AuditEntry {
     entry
 }
 
-/// The entry of a change of state that the gateway itself made, from where the object stands to `to`.
-pub fn change(now: Timestamp, object: &Object, to: &Life) -> AuditEntry {
-    let mut entry = AuditEntry::new(now, AuditAction::ChangeState, Outcome::Allowed).about_object(object);
+/// Says which change of state an entry is about, and the reason of the new state where it has one.
+#[must_use]
+pub fn changed(mut entry: AuditEntry, object: &Object, to: &Life) -> AuditEntry {
     entry.grant_id = Some(object.grant);
     entry.from_state = Some(object.life.state().as_str().to_owned());
     entry.to_state = Some(to.state().as_str().to_owned());
-    (entry.reason, entry.detail) = match to {
+    let (reason, detail) = match to {
         Life::Rejected { reason, detail, .. } => (Some(*reason), Some(detail.clone())),
-        Life::Unscannable { detail, .. } | Life::Deleted { detail } => (None, Some(detail.clone())),
+        Life::Unscannable { detail, .. } => (Some(Reason::CannotBeJudged), Some(detail.clone())),
+        Life::Deleted { detail } => (None, Some(detail.clone())),
         Life::Quarantined { verdict, .. } => match &verdict.finding {
-            Finding::Infected { signature } => (None, Some(signature.clone())),
+            Finding::Infected { signature } => (Some(Reason::MalwareFound), Some(signature.clone())),
             other => (None, Some(other.as_str().to_owned())),
         },
+        Life::Expired => (Some(Reason::UploadExpired), None),
         _ => (None, None),
     };
+    entry.reason = reason.or(entry.reason);
+    entry.detail = entry.detail.or(detail);
     entry
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::refusal::Reason;
+    use crate::domain::audit::AuditAction;
 
     fn entry() -> AuditEntry {
         AuditEntry::new("2026-11-21T10:00:00Z".parse().unwrap(), AuditAction::RequestUpload, Outcome::Allowed)

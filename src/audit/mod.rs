@@ -6,5 +6,5 @@
 mod entry;
 mod sink;
 
-pub use entry::{change, refused};
+pub use entry::{changed, refused};
 pub use sink::JsonLines;

@@ -112,17 +112,21 @@ impl Authenticator {
         }
     }
 
-    /// Whether the token with this id is in force, for whoever holds something that was made under it: a one-time link
-    /// dies with its token. `false` for unknown ones.
+    /// The workflow that holds the token with this id, if it is in force, for whoever follows something that was made
+    /// under it: a one-time link dies with its token.
     ///
     /// # Errors
     /// [`StoreError`] where the store could not be asked.
-    pub async fn is_in_force(&self, id: &TokenId) -> Result<bool, StoreError> {
+    pub async fn holder_in_force(&self, id: &TokenId) -> Result<Option<Arc<Principal>>, StoreError> {
         let now = self.clock.now();
-        let in_force = |known: &Known| {
-            known.record.revoked_at.is_none() && known.record.expires_at.is_none_or(|expires_at| expires_at > now)
-        };
-        Ok(self.look_up(id).await?.found.as_ref().is_some_and(in_force))
+        let remembered = self.look_up(id).await?;
+        let Some(known) = &remembered.found else { return Ok(None) };
+        let in_force =
+            known.record.revoked_at.is_none() && known.record.expires_at.is_none_or(|expires_at| expires_at > now);
+        Ok(match &known.who {
+            Who::Workflow(principal) if in_force => Some(Arc::clone(principal)),
+            _ => None,
+        })
     }
 
     /// Forgets a token, to be called after its revocation or creation was committed: the next call asks the store.

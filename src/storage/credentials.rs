@@ -181,7 +181,7 @@ impl CredentialSource {
     }
 
     /// The same credentials for an SDK client.
-    pub(super) fn provider(self: &Arc<Self>) -> SharedCredentialsProvider {
+    pub fn provider(self: &Arc<Self>) -> SharedCredentialsProvider {
         SharedCredentialsProvider::new(ForSdk(Arc::clone(self)))
     }
 }

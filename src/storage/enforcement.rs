@@ -55,6 +55,17 @@ impl Constraint {
         Constraint::CreateOnly,
     ];
 
+    /// The row's name.
+    pub fn title(self) -> &'static str {
+        match self {
+            Constraint::KeyMethodExpiry => "key, method, expiry",
+            Constraint::Size => "exact size",
+            Constraint::ContentType => "content type",
+            Constraint::Sha256 => "SHA-256, where the client gives it",
+            Constraint::CreateOnly => "create only",
+        }
+    }
+
     /// How `provider` enforces this in the URL of an upload by `method`.
     pub fn enforced(self, provider: Provider, method: UploadMethod) -> Enforced {
         use Constraint::{ContentType, CreateOnly, KeyMethodExpiry, Sha256, Size};

@@ -84,12 +84,12 @@ async fn p7_a_revocation_by_this_process_is_effective_at_once() {
     let gateway = Gateway::start();
     let (token, record) = gateway.issue(LIVE).await;
     assert_eq!(gateway.refused(token.expose()).await, None);
-    assert!(gateway.authenticator.is_in_force(&record.id).await.unwrap());
+    assert!(gateway.authenticator.holder_in_force(&record.id).await.unwrap().is_some());
     let entry = gateway.bench.act(AuditAction::RevokeToken);
     assert!(gateway.bench.store.revoke_token(&record.id, gateway.bench.clock.now(), entry).await.unwrap());
     gateway.authenticator.forget(&record.id);
     assert_eq!(gateway.refused(token.expose()).await, Some(Reason::TokenRevoked));
-    assert!(!gateway.authenticator.is_in_force(&record.id).await.unwrap());
+    assert!(gateway.authenticator.holder_in_force(&record.id).await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -103,12 +103,19 @@ pub enum OpenError {
 /// # Errors
 /// [`OpenError`]. A service that is away is no error: URLs are refused until it is back.
 pub async fn open(target: &Target, credentials: Option<&Credentials>, clock: Clock) -> Result<AzureStore, OpenError> {
-    let credential = match credentials {
-        Some(Credentials::AccountKey(key)) => AzureCredential::AccountKey(key.clone()),
-        Some(_) => return Err(OpenError::Credentials),
-        None => AzureCredential::Token(identity::default_chain().map_err(|_| OpenError::Identity)?),
-    };
-    AzureStore::connect(target, credential, None, clock).await
+    AzureStore::connect(target, credential(credentials)?, None, clock).await
+}
+
+/// The account key, or the identity of the default chain where no credentials are given.
+///
+/// # Errors
+/// [`OpenError::Credentials`] for another provider's, [`OpenError::Identity`] where no identity can be set up.
+pub fn credential(credentials: Option<&Credentials>) -> Result<AzureCredential, OpenError> {
+    match credentials {
+        Some(Credentials::AccountKey(key)) => Ok(AzureCredential::AccountKey(key.clone())),
+        Some(_) => Err(OpenError::Credentials),
+        None => Ok(AzureCredential::Token(identity::default_chain().map_err(|_| OpenError::Identity)?)),
+    }
 }
 
 impl AzureStore {

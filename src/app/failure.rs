@@ -1,0 +1,117 @@
+//! What went wrong below, told as a refusal; and the one place that records refusals.
+//!
+//! Fails closed: where the refusal itself cannot be recorded, the answer is that the database is away.
+
+use crate::audit;
+use crate::domain::audit::{AuditAction, Outcome};
+use crate::domain::object::Object;
+use crate::domain::principal::{Operator, Principal};
+use crate::domain::refusal::{Reason, Refusal};
+use crate::storage::{MintError, StorageError};
+use crate::store::StoreError;
+
+use super::{App, RequestContext};
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(cause) => {
+                tracing::error!(%cause, "the database is away");
+                Refusal::new(
+                    Reason::DatabaseUnavailable,
+                    "The gateway cannot record the request at the moment, so it was not carried out. Try again shortly.",
+                )
+                .retry_after(5)
+            }
+            StoreError::Overloaded => {
+                Refusal::new(Reason::Overloaded, "Too many requests are waiting. Try again shortly.").retry_after(1)
+            }
+            StoreError::Corrupt(cause) => {
+                tracing::error!(%cause, "unreadable record in the database");
+                Refusal::new(Reason::Internal, "A record of the gateway could not be read.")
+            }
+        }
+    }
+}
+
+impl From<MintError> for Refusal {
+    fn from(error: MintError) -> Self {
+        match error {
+            MintError::Credentials => Refusal::new(
+                Reason::StorageUnavailable,
+                "The gateway has no storage credentials that live long enough at the moment. Try again shortly.",
+            )
+            .retry_after(10),
+            MintError::Grant => {
+                tracing::error!("a grant cannot be signed as it is");
+                Refusal::new(Reason::Internal, "The gateway cannot sign this request.")
+            }
+            MintError::Unsupported => {
+                Refusal::new(Reason::MethodNotSupported, "The target's storage cannot sign this upload method.")
+            }
+        }
+    }
+}
+
+impl From<StorageError> for Refusal {
+    fn from(error: StorageError) -> Self {
+        tracing::error!(%error, "a call to the storage failed");
+        Refusal::new(Reason::StorageUnavailable, "The storage does not answer at the moment. Try again shortly.")
+            .retry_after(5)
+    }
+}
+
+/// Who was refused.
+#[derive(Clone, Copy)]
+pub(super) enum Refused<'a> {
+    Nobody,
+    Principal(&'a Principal),
+    Operator(&'a Operator),
+}
+
+impl App {
+    /// Records a refusal durably and returns it; the client hears of it only after that.
+    pub(super) async fn refuse(
+        &self,
+        context: &RequestContext,
+        who: Refused<'_>,
+        action: AuditAction,
+        object: Option<&Object>,
+        refusal: Refusal,
+    ) -> Refusal {
+        let entry = context.entry(self.clock.now(), action, Outcome::Refused, refusal.reason.status());
+        let mut entry = audit::refused(entry, &refusal);
+        match who {
+            Refused::Nobody => {}
+            Refused::Principal(principal) => entry = entry.by_principal(principal),
+            Refused::Operator(operator) => entry = entry.by_operator(operator),
+        }
+        if let Some(object) = object {
+            entry = entry.about_object(object);
+        }
+        metrics::counter!("vestibule_refused_total", "code" => refusal.reason.code()).increment(1);
+        if matches!(refusal.reason, Reason::DatabaseUnavailable | Reason::Overloaded) {
+            return refusal;
+        }
+        match self.store.audit(entry).await {
+            Ok(()) => refusal,
+            Err(error) => error.into(),
+        }
+    }
+
+    /// Records that someone unknown, or known too late, was refused. For refusals before any use case begins.
+    pub async fn refuse_anonymous(&self, context: &RequestContext, refusal: Refusal) -> Refusal {
+        self.refuse(context, Refused::Nobody, AuditAction::Authenticate, None, refusal).await
+    }
+
+    /// Records that an operator's request could not be read.
+    pub async fn refuse_operator(
+        &self,
+        context: &RequestContext,
+        who: &Operator,
+        action: AuditAction,
+        refusal: Refusal,
+    ) -> Refusal {
+        self.refuse(context, Refused::Operator(who), action, None, refusal).await
+    }
+}

@@ -1,0 +1,199 @@
+//! A workflow asks to upload one object.
+//!
+//! Decide, record (object, grant, quota and audit entry in one commit), sign, answer: in that order, so that no URL
+//! leaves the process without a durable record (P3).
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::domain::audit::{AuditAction, Outcome};
+use crate::domain::grant::{UploadGrant, UploadPermit};
+use crate::domain::ids::{GrantId, ObjectId};
+use crate::domain::key::ObjectKeys;
+use crate::domain::life::Life;
+use crate::domain::object::Object;
+use crate::domain::principal::Principal;
+use crate::domain::refusal::{Reason, Refusal};
+use crate::policy::{self, UploadRequest};
+use crate::storage::{MintedUpload, Provider};
+use crate::store::{Idempotency, IssueOutcome, IssueUpload};
+
+use super::failure::Refused;
+use super::{App, RequestContext};
+
+/// What the client needs to upload.
+#[derive(Debug)]
+pub struct IssuedUpload {
+    /// The object that the bytes will become.
+    pub object: ObjectId,
+    /// The URL with its headers or fields.
+    pub upload: MintedUpload,
+    /// PUT or POST.
+    pub method: crate::domain::grant::UploadMethod,
+}
+
+impl App {
+    /// Issues an upload URL. `request` is what the edge could parse, or why it could not: both are recorded.
+    ///
+    /// # Errors
+    /// The refusal, recorded.
+    pub async fn request_upload(
+        &self,
+        context: &RequestContext,
+        who: &Principal,
+        request: Result<UploadRequest, Refusal>,
+        idempotency: Option<Idempotency>,
+    ) -> Result<IssuedUpload, Refusal> {
+        match self.try_request_upload(context, who, request, idempotency).await {
+            Ok(issued) => {
+                metrics::counter!("vestibule_issued_total", "kind" => "upload").increment(1);
+                Ok(issued)
+            }
+            Err(refusal) => {
+                let who = Refused::Principal(who);
+                Err(self.refuse(context, who, AuditAction::RequestUpload, None, refusal).await)
+            }
+        }
+    }
+
+    async fn try_request_upload(
+        &self,
+        context: &RequestContext,
+        who: &Principal,
+        request: Result<UploadRequest, Refusal>,
+        idempotency: Option<Idempotency>,
+    ) -> Result<IssuedUpload, Refusal> {
+        let request = request?;
+        if !self.scanner.is_available() {
+            return Err(Refusal::new(
+                Reason::ScannerUnavailable,
+                "Uploads cannot be scanned at the moment, so none are accepted. Try again shortly.",
+            )
+            .retry_after(10));
+        }
+        let now = self.clock.now();
+        let policies = self.policies.current();
+        let permit = policy::decide_upload(&policies, who, &request, |target| Provider::of(target).methods(), now)?;
+        let quota = permit.quota;
+        let rule = permit.rule.clone();
+        let object = self.new_object(who, request, permit, now)?;
+
+        let mut audit = context
+            .entry(now, AuditAction::RequestUpload, Outcome::Allowed, 201)
+            .by_principal(who)
+            .about_object(&object);
+        audit.rule = Some(rule);
+        audit.grant_id = Some(object.grant);
+        let issue = IssueUpload { object: object.clone(), quota, idempotency, audit };
+        let object = match self.store.issue_upload(issue).await? {
+            IssueOutcome::Issued => object,
+            IssueOutcome::Repeated(earlier) => repeatable(*earlier, now)?,
+            IssueOutcome::KeyReused => {
+                return Err(Refusal::new(
+                    Reason::IdempotencyKeyReused,
+                    "This Idempotency-Key was already sent with another body. Use a new key for a new request.",
+                ));
+            }
+            IssueOutcome::BytesExceeded(usage) => {
+                return Err(Refusal::new(
+                    Reason::QuotaBytesExceeded,
+                    format!(
+                        "The app may hold {} bytes and holds {} already; this file has {}. Delete what is no longer \
+                         needed, or ask your platform team for a larger quota.",
+                        quota.bytes, usage.bytes, object.size
+                    ),
+                )
+                .limit(quota.bytes));
+            }
+            IssueOutcome::ObjectsExceeded(usage) => {
+                return Err(Refusal::new(
+                    Reason::QuotaObjectsExceeded,
+                    format!(
+                        "The app may hold {} objects and holds {} already. Delete what is no longer needed, or ask your \
+                         platform team for a larger quota.",
+                        quota.objects, usage.objects
+                    ),
+                )
+                .limit(quota.objects));
+            }
+        };
+        crate::fault::point("upload.committed").await;
+
+        let store = self.target_store(&object.target)?;
+        let grant = UploadGrant {
+            id: object.grant,
+            object: object.id,
+            key: object.keys.staging.clone(),
+            method: object.method,
+            size: object.size,
+            content_type: object.content_type.clone(),
+            sha256: object.sha256,
+            issued_at: object.created_at,
+            expires_at: object.upload_expires_at,
+        };
+        let upload = store.mint_upload(&grant)?;
+        Ok(IssuedUpload { object: object.id, upload, method: object.method })
+    }
+
+    fn new_object(
+        &self,
+        who: &Principal,
+        request: UploadRequest,
+        permit: UploadPermit,
+        now: Timestamp,
+    ) -> Result<Object, Refusal> {
+        let id = ObjectId::from_uuid(self.clock.uuid());
+        let keys = ObjectKeys::new(&permit.staging, &permit.prefix, id, &request.filename)
+            .map_err(|error| Refusal::new(Reason::InvalidPath, format!("The path is too long: {error}.")))?;
+        Ok(Object {
+            id,
+            grant: GrantId::from_uuid(self.clock.uuid()),
+            app: who.app.clone(),
+            workflow: who.workflow.clone(),
+            token: who.token.clone(),
+            owner: who.owner.clone(),
+            environment: who.environment,
+            user: who.user.clone(),
+            target: permit.target,
+            keys,
+            filename: request.filename,
+            original_filename: request.original_filename,
+            content_type: request.content_type,
+            size: request.size,
+            sha256: request.sha256,
+            method: request.method,
+            classification: permit.classification,
+            lawful_basis: request.lawful_basis,
+            residency: permit.residency,
+            metadata: request.metadata,
+            created_at: now,
+            upload_expires_at: now + SignedDuration::try_from(permit.ttl).unwrap_or(SignedDuration::ZERO),
+            updated_at: now,
+            revision: 0,
+            life: Life::Issued,
+        })
+    }
+
+    pub(super) fn target_store(
+        &self,
+        name: &crate::domain::ids::TargetName,
+    ) -> Result<std::sync::Arc<dyn crate::storage::ObjectStore>, Refusal> {
+        self.targets.store(name).ok_or_else(|| {
+            Refusal::new(Reason::StorageUnavailable, format!("The target {name} is not configured any more."))
+        })
+    }
+}
+
+/// The same request once more gets the same object, as long as its URL can still be used.
+fn repeatable(earlier: Object, now: Timestamp) -> Result<Object, Refusal> {
+    if earlier.life == Life::Issued && earlier.upload_expires_at > now {
+        return Ok(earlier);
+    }
+    Err(Refusal::new(
+        Reason::IdempotencyKeySpent,
+        format!(
+            "This Idempotency-Key stands for {}, which is {} by now. Look at its status, or use a new key to upload again.",
+            earlier.id,
+            earlier.life.state().as_str()
+        ),
+    ))
+}

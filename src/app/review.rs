@@ -1,0 +1,140 @@
+//! A reviewer decides on a held object, with a written reason.
+
+use crate::domain::audit::{AuditAction, Outcome};
+use crate::domain::ids::ObjectId;
+use crate::domain::job::JobKind;
+use crate::domain::life::{InvalidTransition, Life, Review};
+use crate::domain::object::Object;
+use crate::domain::principal::Operator;
+use crate::domain::refusal::{Reason, Refusal};
+
+use super::failure::Refused;
+use super::objects::purge_due;
+use super::request_download::not_found;
+use super::{App, Change, RequestContext};
+
+/// Shortest and longest written reason, in characters.
+const REASON_LENGTH: std::ops::RangeInclusive<usize> = 3..=1000;
+
+/// What a reviewer does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Act {
+    Release,
+    Delete,
+    InspectAgain,
+}
+
+impl App {
+    /// Lets a quarantined or unscannable object through.
+    ///
+    /// # Errors
+    /// The refusal, recorded.
+    pub async fn release(
+        &self,
+        context: &RequestContext,
+        who: &Operator,
+        id: ObjectId,
+        reason: Result<String, Refusal>,
+    ) -> Result<Object, Refusal> {
+        self.review(context, who, id, reason, Act::Release).await
+    }
+
+    /// Deletes an object, whoever's it is.
+    ///
+    /// # Errors
+    /// The refusal, recorded.
+    pub async fn review_delete(
+        &self,
+        context: &RequestContext,
+        who: &Operator,
+        id: ObjectId,
+        reason: Result<String, Refusal>,
+    ) -> Result<Object, Refusal> {
+        self.review(context, who, id, reason, Act::Delete).await
+    }
+
+    /// Has an unscannable object inspected again.
+    ///
+    /// # Errors
+    /// The refusal, recorded.
+    pub async fn inspect_again(
+        &self,
+        context: &RequestContext,
+        who: &Operator,
+        id: ObjectId,
+        reason: Result<String, Refusal>,
+    ) -> Result<Object, Refusal> {
+        self.review(context, who, id, reason, Act::InspectAgain).await
+    }
+
+    async fn review(
+        &self,
+        context: &RequestContext,
+        who: &Operator,
+        id: ObjectId,
+        reason: Result<String, Refusal>,
+        act: Act,
+    ) -> Result<Object, Refusal> {
+        let mut seen = None;
+        match self.try_review(context, who, id, reason, act, &mut seen).await {
+            Ok(object) => Ok(object),
+            Err(refusal) => {
+                Err(self.refuse(context, Refused::Operator(who), act.action(), seen.as_ref(), refusal).await)
+            }
+        }
+    }
+
+    async fn try_review(
+        &self,
+        context: &RequestContext,
+        who: &Operator,
+        id: ObjectId,
+        reason: Result<String, Refusal>,
+        act: Act,
+        seen: &mut Option<Object>,
+    ) -> Result<Object, Refusal> {
+        let reason = reason?;
+        if !REASON_LENGTH.contains(&reason.trim().chars().count()) {
+            return Err(Refusal::new(
+                Reason::InvalidField,
+                "A review needs a written reason of 3 to 1,000 characters in the field 'reason'.",
+            ));
+        }
+        let object = self.store.object(id).await?.ok_or_else(not_found)?;
+        let object = seen.insert(object);
+        let now = self.clock.now();
+        let mut audit = context.entry(now, act.action(), Outcome::Allowed, 200).by_operator(who).about_object(object);
+        audit.detail = Some(reason.trim().to_owned());
+        let change = match act {
+            Act::Release => {
+                let review = Review { by: who.name.clone(), reason: reason.trim().to_owned() };
+                Change::to(object.life.clone().release(review).map_err(conflict)?).job(JobKind::Promote, now)
+            }
+            Act::InspectAgain => {
+                Change::to(object.life.clone().inspect_again().map_err(conflict)?).job(JobKind::Inspect, now)
+            }
+            Act::Delete if matches!(object.life, Life::Deleted { .. }) => return Ok(object.clone()),
+            Act::Delete => {
+                let next = object.life.clone().delete(reason.trim().to_owned()).map_err(conflict)?;
+                Change::to(next).job(JobKind::Purge, purge_due(object, self))
+            }
+        };
+        self.advance(object, change.audit(audit)).await?.ok_or_else(|| {
+            Refusal::new(Reason::ObjectBusy, "The object is changing. Try again shortly.").retry_after(1)
+        })
+    }
+}
+
+impl Act {
+    fn action(self) -> AuditAction {
+        match self {
+            Act::Release => AuditAction::ReleaseObject,
+            Act::Delete => AuditAction::ReviewDelete,
+            Act::InspectAgain => AuditAction::InspectAgain,
+        }
+    }
+}
+
+fn conflict(error: InvalidTransition) -> Refusal {
+    Refusal::new(Reason::StateConflict, format!("This cannot be done now: {error}."))
+}

@@ -1,0 +1,160 @@
+//! An operator makes, lists and revokes tokens.
+
+use jiff::Timestamp;
+
+use crate::domain::audit::{AuditAction, Outcome};
+use crate::domain::ids::{AppName, OwnerName, TokenId, WorkflowName};
+use crate::domain::principal::{Environment, Operator};
+use crate::domain::refusal::{Reason, Refusal};
+use crate::domain::scope::Scope;
+use crate::identity::{Token, TokenKind};
+use crate::store::{TokenHolder, TokenRecord};
+
+use super::failure::Refused;
+use super::{App, RequestContext};
+
+/// What to make a token for.
+#[derive(Clone, Debug)]
+pub enum NewToken {
+    /// A workflow of an app.
+    Workflow {
+        /// The app; must have a manifest.
+        app: AppName,
+        /// The workflow.
+        workflow: WorkflowName,
+        /// Who answers for it; the manifest's owner where absent.
+        owner: Option<OwnerName>,
+        /// Real or for trying things out.
+        environment: Environment,
+        /// What it allows; everything of the app where empty.
+        scopes: Vec<Scope>,
+        /// When it stops working.
+        expires_at: Option<Timestamp>,
+    },
+    /// An operator of the admin listener.
+    Operator {
+        /// The operator's name.
+        name: String,
+        /// When it stops working.
+        expires_at: Option<Timestamp>,
+    },
+}
+
+/// A token that was just made. The secret is shown once and never again.
+pub struct CreatedToken {
+    /// The whole token; a credential.
+    pub token: Token,
+    /// What was saved.
+    pub record: TokenRecord,
+}
+
+impl App {
+    /// Makes a token.
+    ///
+    /// # Errors
+    /// The refusal, recorded.
+    pub async fn create_token(
+        &self,
+        context: &RequestContext,
+        who: &Operator,
+        new: Result<NewToken, Refusal>,
+    ) -> Result<CreatedToken, Refusal> {
+        match self.try_create_token(context, who, new).await {
+            Ok(created) => Ok(created),
+            Err(refusal) => {
+                Err(self.refuse(context, Refused::Operator(who), AuditAction::CreateToken, None, refusal).await)
+            }
+        }
+    }
+
+    async fn try_create_token(
+        &self,
+        context: &RequestContext,
+        who: &Operator,
+        new: Result<NewToken, Refusal>,
+    ) -> Result<CreatedToken, Refusal> {
+        let now = self.clock.now();
+        let (kind, holder, expires_at) = match new? {
+            NewToken::Workflow { app, workflow, owner, environment, scopes, expires_at } => {
+                let policies = self.policies.current();
+                let Some(manifest) = policies.app(&app) else {
+                    return Err(Refusal::new(
+                        Reason::AppUnknown,
+                        format!("No manifest registers the app '{app}'. Add policies/apps/{app}.toml first."),
+                    )
+                    .allowed(policies.apps().map(|known| known.app.to_string())));
+                };
+                if let Some(foreign) = scopes.iter().find(|scope| scope.app != app) {
+                    return Err(Refusal::new(
+                        Reason::InvalidField,
+                        format!("The scope '{foreign}' is for another app; a token belongs to one app."),
+                    ));
+                }
+                let owner = owner.unwrap_or_else(|| manifest.owner.clone());
+                let scopes = if scopes.is_empty() { vec![Scope::whole_app(app.clone())] } else { scopes };
+                let holder = TokenHolder::Workflow { app, workflow, owner, environment, scopes };
+                (TokenKind::Workflow(environment), holder, expires_at)
+            }
+            NewToken::Operator { name, expires_at } => {
+                (TokenKind::Operator, TokenHolder::Operator { name }, expires_at)
+            }
+        };
+        if expires_at.is_some_and(|at| at <= now) {
+            return Err(Refusal::new(Reason::InvalidField, "expiresAt lies in the past."));
+        }
+        let (token, id, hash) = Token::generate(kind, &self.clock);
+        let record = TokenRecord { id, hash, holder, created_at: now, expires_at, revoked_at: None };
+        let mut audit = context.entry(now, AuditAction::CreateToken, Outcome::Allowed, 201).by_operator(who);
+        describe(&record, &mut audit);
+        self.store.create_token(record.clone(), audit).await?;
+        Ok(CreatedToken { token, record })
+    }
+
+    /// Every token, without its secret.
+    ///
+    /// # Errors
+    /// The refusal, recorded.
+    pub async fn list_tokens(&self, context: &RequestContext, who: &Operator) -> Result<Vec<TokenRecord>, Refusal> {
+        let audit = context.entry(self.clock.now(), AuditAction::ListTokens, Outcome::Allowed, 200).by_operator(who);
+        self.store.audit(audit).await?;
+        Ok(self.store.tokens().await?)
+    }
+
+    /// Revokes a token: on this node at once, on every other within a second (P7).
+    ///
+    /// # Errors
+    /// The refusal, recorded.
+    pub async fn revoke_token(&self, context: &RequestContext, who: &Operator, id: &TokenId) -> Result<(), Refusal> {
+        let now = self.clock.now();
+        let result = async {
+            let Some(record) = self.store.token(id).await? else {
+                return Err(Refusal::new(Reason::NotFound, "There is no token with this id."));
+            };
+            let mut audit = context.entry(now, AuditAction::RevokeToken, Outcome::Allowed, 200).by_operator(who);
+            describe(&record, &mut audit);
+            self.store.revoke_token(id, now, audit).await?;
+            self.authenticator.forget(id);
+            Ok(())
+        };
+        match result.await {
+            Ok(()) => Ok(()),
+            Err(refusal) => {
+                Err(self.refuse(context, Refused::Operator(who), AuditAction::RevokeToken, None, refusal).await)
+            }
+        }
+    }
+}
+
+/// Says in an operator's entry which token it was about.
+fn describe(record: &TokenRecord, entry: &mut crate::domain::audit::AuditEntry) {
+    entry.detail = Some(format!("token {}", record.id));
+    match &record.holder {
+        TokenHolder::Workflow { app, workflow, owner, scopes, .. } => {
+            entry.app = Some(app.clone());
+            entry.workflow = Some(workflow.clone());
+            entry.owner = Some(owner.clone());
+            entry.scopes = scopes.iter().map(ToString::to_string).collect();
+        }
+        TokenHolder::Operator { name } => entry.detail = Some(format!("admin token {} of {name}", record.id)),
+    }
+}
