@@ -1,4 +1,12 @@
 //! What happens without a request: events arrive, bytes are inspected and promoted, the sweep finds what was missed.
+//!
+//! Every worker exposes one step, which a loop drives in production and a test by hand. Workers hold no state that a
+//! restart would lose: what is to be done lies in the store, under leases.
 
 pub mod events;
+pub mod hints;
 pub mod inspect;
+pub mod jobs;
+pub mod lane;
+pub mod probe;
+pub mod sweep;

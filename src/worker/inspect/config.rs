@@ -45,6 +45,13 @@ pub struct ScannerConfig {
     pub spool_limit: u64,
 }
 
+impl Default for ScannerConfig {
+    /// Debian's clamd.
+    fn default() -> Self {
+        Self::at(ScannerAddress::Unix("/run/clamav/clamd.ctl".into()))
+    }
+}
+
 impl ScannerConfig {
     /// The defaults for a scanner at this address.
     pub fn at(address: ScannerAddress) -> Self {

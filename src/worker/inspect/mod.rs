@@ -92,6 +92,19 @@ pub struct ScannerHealth {
     pub detail: Option<String>,
 }
 
+impl std::fmt::Display for ScannerHealth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.engine, &self.signatures) {
+            (Some(engine), Some(signatures)) => write!(f, "{engine}, signatures {signatures}")?,
+            _ => f.write_str("no answer")?,
+        }
+        match &self.detail {
+            Some(detail) => write!(f, "; {detail}"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Inspector {
     /// An inspector that speaks to the scanner of this configuration. Connects only when it is used.
     pub fn new(config: ScannerConfig, clock: Clock) -> Self {

@@ -1,0 +1,258 @@
+//! The work itself: inspect, promote, remove. Every job is idempotent and looks at the object before it acts.
+//!
+//! A job that fails for a passing reason is given back with a growing delay. Inspection gives up after a bounded number
+//! of tries and holds the object; the others go on trying, because the bytes must end in a final state.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use tracing::Instrument;
+
+use crate::app::{App, Change};
+use crate::domain::job::{JobKind, LeasedJob};
+use crate::domain::key::ObjectKey;
+use crate::domain::life::{Life, State};
+use crate::domain::object::Object;
+use crate::domain::refusal::Reason;
+use crate::policy;
+use crate::storage::{ObjectStore, ServedAttributes, StorageError};
+use crate::store::StoreError;
+
+use super::inspect::{Declared, InspectError, Inspector};
+
+/// How often inspection is tried before the object is held as unscannable.
+pub const INSPECTION_TRIES: u32 = 8;
+
+/// What jobs need.
+pub struct Jobs {
+    app: Arc<App>,
+    inspector: Inspector,
+}
+
+/// Why a job did not come to its end.
+#[derive(Debug, thiserror::Error)]
+enum JobError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+    #[error("the target {0} is not configured")]
+    NoTarget(String),
+}
+
+type Done = Result<(), JobError>;
+
+impl Jobs {
+    /// Jobs for this app.
+    pub fn new(app: Arc<App>, inspector: Inspector) -> Self {
+        Self { app, inspector }
+    }
+
+    /// What the jobs work on.
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// Runs one job; on failure gives it back.
+    pub async fn run(&self, job: &LeasedJob) {
+        let span = tracing::info_span!("job", kind = job.kind.as_str(), object = %job.object, attempt = job.attempts);
+        async {
+            let result = match job.kind {
+                JobKind::Inspect => self.inspect(job).await,
+                JobKind::Promote => self.promote(job).await,
+                JobKind::RemoveStaged => self.remove(job, |object| vec![object.keys.staging.clone()]).await,
+                JobKind::Purge => {
+                    self.remove(job, |object| vec![object.keys.staging.clone(), object.keys.served.clone()]).await
+                }
+            };
+            if let Err(error) = result {
+                self.give_back(job, &error).await;
+            }
+        }
+        .instrument(span)
+        .await;
+    }
+
+    async fn inspect(&self, job: &LeasedJob) -> Done {
+        let Some(object) = self.app.store.object(job.object).await? else { return self.finish(job).await };
+        let object = match object.life.state() {
+            State::Scanning => object,
+            State::Uploaded => {
+                let Ok(scanning) = object.life.clone().claim() else { return self.finish(job).await };
+                match self.app.advance(&object, Change::to(scanning)).await? {
+                    Some(object) => object,
+                    None => return self.retry_soon(job).await,
+                }
+            }
+            _ => return self.finish(job).await,
+        };
+        let Life::Scanning { staged } = &object.life else { return self.finish(job).await };
+        crate::fault::point("inspect.scanning").await;
+
+        let policies = self.app.policies.current();
+        let Some(rules) = policy::content_rules(&policies, &object) else {
+            let detail = "The app has no manifest any more.".to_owned();
+            return self.hold(job, &object, detail).await;
+        };
+        let stream = match self.store(&object)?.get(&object.keys.staging, staged).await {
+            Err(StorageError::NotFound | StorageError::PreconditionFailed) => return self.changed(job, &object).await,
+            stream => stream?,
+        };
+        let declared = Declared {
+            staged,
+            size: object.size,
+            content_type: &object.content_type,
+            filename: &object.filename,
+            sha256: object.sha256.as_ref(),
+            rules: &rules,
+        };
+        let started = self.app.clock.now();
+        let verdict = match self.inspector.inspect(stream, declared).await {
+            Err(InspectError::Stream(StorageError::NotFound | StorageError::PreconditionFailed)) => {
+                return self.changed(job, &object).await;
+            }
+            Err(error) if job.attempts >= INSPECTION_TRIES => {
+                let detail = format!("After {} tries the file could not be judged: {error}.", job.attempts);
+                return self.hold(job, &object, detail).await;
+            }
+            verdict => verdict?,
+        };
+        let seconds = self.app.clock.now().duration_since(started).as_secs_f64();
+        metrics::histogram!("vestibule_scan_seconds", "result" => verdict.finding.as_str()).record(seconds);
+
+        let Ok(next) = object.life.clone().judge(verdict) else { return self.changed(job, &object).await };
+        let follow_up = match next.state() {
+            State::Promoting => Some(JobKind::Promote),
+            State::Rejected => Some(JobKind::Purge),
+            _ => None,
+        };
+        self.complete(job, &object, next, follow_up).await
+    }
+
+    async fn promote(&self, job: &LeasedJob) -> Done {
+        let Some(object) = self.app.store.object(job.object).await? else { return self.finish(job).await };
+        let Life::Promoting { staged, .. } = &object.life else { return self.finish(job).await };
+        let keys = &object.keys;
+        let attributes = served_attributes(&object);
+        let copied = self.store(&object)?.copy(&keys.staging, staged, &keys.served, &attributes).await;
+        let served = match copied {
+            Err(StorageError::NotFound | StorageError::PreconditionFailed) => return self.changed(job, &object).await,
+            served => served?,
+        };
+        if served.size != staged.size {
+            return Err(StorageError::Unexpected("the copy has another length".into()).into());
+        }
+        crate::fault::point("promote.copied").await;
+        let Ok(next) = object.life.clone().promoted(served) else { return self.finish(job).await };
+        self.complete(job, &object, next, Some(JobKind::RemoveStaged)).await?;
+        crate::fault::point("promote.recorded").await;
+        Ok(())
+    }
+
+    /// Deletes what lies under the object's keys, whatever version it has.
+    async fn remove(&self, job: &LeasedJob, keys: fn(&Object) -> Vec<ObjectKey>) -> Done {
+        let Some(object) = self.app.store.object(job.object).await? else { return self.finish(job).await };
+        let expected = match job.kind {
+            JobKind::RemoveStaged => object.life.state() == State::Visible,
+            _ => !object.life.state().holds_quota(),
+        };
+        if expected {
+            let store = self.store(&object)?;
+            for key in keys(&object) {
+                if let Some(stored) = store.head(&key).await? {
+                    store.delete(&key, stored.bytes.version.as_deref()).await?;
+                }
+            }
+        }
+        self.finish(job).await
+    }
+
+    /// The staged bytes are not those that the record names: whatever they are, they are not let through.
+    async fn changed(&self, job: &LeasedJob, object: &Object) -> Done {
+        tracing::warn!(alert = "changed_after_upload", object = %object.id, "the staged bytes changed or are gone");
+        let detail = "The bytes changed or disappeared after the upload.".to_owned();
+        let Ok(next) = object.life.clone().reject(Reason::ChangedAfterUpload, detail) else {
+            return self.finish(job).await;
+        };
+        self.complete(job, object, next, Some(JobKind::Purge)).await
+    }
+
+    async fn hold(&self, job: &LeasedJob, object: &Object, detail: String) -> Done {
+        let Ok(next) = object.life.clone().give_up(detail) else { return self.finish(job).await };
+        self.complete(job, object, next, None).await
+    }
+
+    async fn complete(&self, job: &LeasedJob, object: &Object, next: Life, follow_up: Option<JobKind>) -> Done {
+        let mut change = Change::to(next).completing(job);
+        if let Some(kind) = follow_up {
+            change = change.job(kind, self.app.clock.now());
+        }
+        if self.app.advance(object, change).await?.is_none() {
+            // Somebody else has changed the object or taken the job: look again, if it is still ours.
+            return self.retry_soon(job).await;
+        }
+        Ok(())
+    }
+
+    async fn finish(&self, job: &LeasedJob) -> Done {
+        self.app.store.finish_job(job).await?;
+        Ok(())
+    }
+
+    async fn retry_soon(&self, job: &LeasedJob) -> Done {
+        self.app.store.retry_job(job, self.app.clock.now(), "the object changed meanwhile").await?;
+        Ok(())
+    }
+
+    async fn give_back(&self, job: &LeasedJob, error: &JobError) {
+        let delay = back_off(job.attempts);
+        tracing::warn!(%error, ?delay, "the job is tried again");
+        metrics::counter!("vestibule_job_retries_total", "kind" => job.kind.as_str()).increment(1);
+        let due = self.app.clock.now() + SignedDuration::try_from(delay).unwrap_or(SignedDuration::ZERO);
+        if let Err(error) = self.app.store.retry_job(job, due, &error.to_string()).await {
+            // The lease ends by itself.
+            tracing::warn!(%error, "cannot give the job back");
+        }
+    }
+
+    fn store(&self, object: &Object) -> Result<Arc<dyn ObjectStore>, JobError> {
+        self.app.targets.store(&object.target).ok_or_else(|| JobError::NoTarget(object.target.to_string()))
+    }
+}
+
+/// 1 s, 2 s, 4 s … up to a minute.
+fn back_off(attempts: u32) -> Duration {
+    Duration::from_secs(1 << attempts.saturating_sub(1).min(6)).min(Duration::from_secs(60))
+}
+
+/// The app's own metadata, and what leads from the copy back to its record.
+fn served_attributes(object: &Object) -> ServedAttributes {
+    let mut metadata: Vec<_> = object.metadata.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    metadata.push(("vestibule-object".into(), object.id.to_string()));
+    if let Some(verdict) = object.life.verdict() {
+        metadata.push(("vestibule-sha256".into(), verdict.sha256.to_string()));
+    }
+    let verdict = object.life.verdict().map_or("released", |verdict| verdict.finding.as_str());
+    ServedAttributes {
+        content_type: object.content_type.clone(),
+        metadata,
+        tags: vec![
+            ("vestibule-verdict".into(), verdict.into()),
+            ("vestibule-classification".into(), object.classification.to_string()),
+        ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_delay_doubles_up_to_a_minute() {
+        let seconds: Vec<_> = (1..=9).map(|attempt| back_off(attempt).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+    }
+}

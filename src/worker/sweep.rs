@@ -1,0 +1,130 @@
+//! The sweep: looks up what should have happened, so that lost events change nothing but the delay (P5).
+//!
+//! Takes no input. It lists every target's staging area and follows each key as if an event had named it, and it ends
+//! uploads whose URL expired without bytes. Alone it brings every object to its final state; events only make it faster.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{App, Arrival, ArrivalError, Change, OpenTarget, Source};
+use crate::domain::job::JobKind;
+use crate::domain::key::Area;
+use crate::domain::life::State;
+
+/// Objects looked at before the database and the storage get a rest.
+const PAGE: usize = 500;
+
+/// What one sweep found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Uploads whose event never came.
+    pub arrived: usize,
+    /// Uploads that never came.
+    pub expired: usize,
+    /// Bytes under finished uploads, removed.
+    pub strays: usize,
+    /// Staged keys that could not be followed this time.
+    pub failed: usize,
+}
+
+/// The sweep over all targets.
+pub struct Sweep {
+    app: Arc<App>,
+    interval: Duration,
+}
+
+impl Sweep {
+    /// A sweep every `interval`.
+    pub fn new(app: Arc<App>, interval: Duration) -> Self {
+        Self { app, interval }
+    }
+
+    /// Runs until `shutdown`.
+    pub async fn run(self, shutdown: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(self.interval) => {}
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                findings = self.step() => tracing::debug!(?findings, "swept"),
+            }
+        }
+    }
+
+    /// Sweeps once over everything.
+    pub async fn step(&self) -> Findings {
+        let mut findings = Findings::default();
+        for open in self.app.targets.all() {
+            if let Err(error) = self.staging(&open, &mut findings).await {
+                tracing::warn!(target_name = %open.target.name, %error, "cannot sweep a staging area");
+                findings.failed += 1;
+            }
+        }
+        if let Err(error) = self.app.store.prune(self.app.clock.now()).await {
+            tracing::warn!(%error, "cannot prune used links and old idempotency keys");
+        }
+        if let Err(error) = self.expired(&mut findings).await {
+            tracing::warn!(%error, "cannot end expired uploads");
+            findings.failed += 1;
+        }
+        for (finding, count) in [
+            ("arrived", findings.arrived),
+            ("expired", findings.expired),
+            ("stray", findings.strays),
+            ("failed", findings.failed),
+        ] {
+            metrics::counter!("vestibule_sweep_findings_total", "finding" => finding).increment(count as u64);
+        }
+        findings
+    }
+
+    async fn staging(&self, open: &OpenTarget, findings: &mut Findings) -> Result<(), ArrivalError> {
+        let mut cursor = None;
+        loop {
+            let page = open.store.list(Area::Staging, &open.target.staging_prefix, cursor.as_deref(), PAGE).await?;
+            for (key, _) in &page.objects {
+                match self.app.look(open, key, Source::Sweep).await {
+                    Ok(Arrival::StrayRemoved(_)) => findings.strays += 1,
+                    Ok(Arrival::Rejected(_)) => findings.arrived += 1,
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot follow a staged key");
+                        findings.failed += 1;
+                    }
+                }
+            }
+            match page.next {
+                Some(next) => cursor = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn expired(&self, findings: &mut Findings) -> Result<(), ArrivalError> {
+        let grace = SignedDuration::try_from(self.app.settings.expiry_grace).unwrap_or(SignedDuration::ZERO);
+        loop {
+            let due = self.app.store.expirable(self.app.clock.now() - grace, PAGE).await?;
+            let full = due.len() == PAGE;
+            for object in due {
+                let Some(store) = self.app.targets.store(&object.target) else { continue };
+                if let Some(stored) = store.head(&object.keys.staging).await? {
+                    self.app.arrive(object, stored, Source::Sweep).await?;
+                    findings.arrived += 1;
+                } else if let Ok(next) = object.life.clone().expire() {
+                    debug_assert_eq!(next.state(), State::Expired);
+                    let change = Change::to(next).job(JobKind::Purge, self.app.clock.now());
+                    self.app.advance(&object, change).await?;
+                    findings.expired += 1;
+                }
+            }
+            if !full {
+                return Ok(());
+            }
+        }
+    }
+}
