@@ -1,1 +1,24 @@
-//! (being written)
+//! HTTP: two listeners, thin handlers, one error shape.
+//!
+//! A handler extracts, calls one verb of `app` and maps the answer; its signature names the permission that it needs.
+//! Routes of one listener do not exist on the other. Absent on purpose: rules, storage and SQL.
+
+mod admin;
+mod answer;
+mod auth;
+mod body;
+mod context;
+mod cors;
+mod events;
+mod middleware;
+mod openapi;
+mod problem;
+mod public;
+mod server;
+mod tls;
+
+pub use events::Push;
+pub use openapi::{admin_description, public_description};
+pub use problem::Problem;
+pub use server::{Bound, Listener, ServeError, Servers};
+pub use tls::{CertificateReloader, TlsError};

@@ -1,0 +1,71 @@
+//! The routes of operators.
+
+mod audit;
+mod metrics;
+mod objects;
+mod tokens;
+
+use actix_web::HttpResponse;
+use actix_web::web::{self, ServiceConfig};
+
+use super::public::{docs_page, not_found, readyz, resource};
+
+pub(super) use audit::{__path_dead_letters, __path_query_audit, AuditPage, DeadLetterView};
+pub(super) use metrics::Metrics;
+pub(super) use objects::{
+    __path_delete_object, __path_get_object, __path_inspect_object, __path_list_objects, __path_release_object,
+    HeldObject, HeldObjects, ReasonBody,
+};
+pub(super) use tokens::{
+    __path_create_token, __path_list_tokens, __path_revoke_token, CreatedTokenAnswer, NewTokenBody, TokenList,
+    TokenView,
+};
+
+/// Every route's pattern; metrics and the audit trail know no other.
+pub(super) const ROUTES: &[&str] = &[
+    "/admin/tokens",
+    "/admin/tokens/{id}",
+    "/admin/objects",
+    "/admin/objects/{id}",
+    "/admin/objects/{id}/release",
+    "/admin/objects/{id}/delete",
+    "/admin/objects/{id}/inspect",
+    "/admin/audit",
+    "/admin/dead-letters",
+    "/metrics",
+    "/healthz",
+    "/readyz",
+    "/openapi.json",
+    "/docs",
+];
+
+/// Adds the routes.
+pub(super) fn configure(config: &mut ServiceConfig) {
+    resource(
+        config,
+        "/admin/tokens",
+        &[("GET", || web::get().to(tokens::list_tokens)), ("POST", || web::post().to(tokens::create_token))],
+    );
+    resource(config, "/admin/tokens/{id}", &[("DELETE", || web::delete().to(tokens::revoke_token))]);
+    resource(config, "/admin/objects", &[("GET", || web::get().to(objects::list_objects))]);
+    resource(config, "/admin/objects/{id}", &[("GET", || web::get().to(objects::get_object))]);
+    resource(config, "/admin/objects/{id}/release", &[("POST", || web::post().to(objects::release_object))]);
+    resource(config, "/admin/objects/{id}/delete", &[("POST", || web::post().to(objects::delete_object))]);
+    resource(config, "/admin/objects/{id}/inspect", &[("POST", || web::post().to(objects::inspect_object))]);
+    resource(config, "/admin/audit", &[("GET", || web::get().to(audit::query_audit))]);
+    resource(config, "/admin/dead-letters", &[("GET", || web::get().to(audit::dead_letters))]);
+    resource(config, "/metrics", &[("GET", || web::get().to(metrics::render))]);
+    resource(config, "/healthz", &[("GET", || web::get().to(HttpResponse::Ok))]);
+    resource(config, "/readyz", &[("GET", || web::get().to(readyz))]);
+    resource(config, "/openapi.json", &[("GET", || web::get().to(openapi))]);
+    resource(config, "/docs", &[("GET", || web::get().to(docs))]);
+    config.default_service(web::to(not_found));
+}
+
+async fn openapi() -> HttpResponse {
+    HttpResponse::Ok().json(super::openapi::admin_description())
+}
+
+async fn docs() -> HttpResponse {
+    docs_page(super::openapi::admin_page())
+}

@@ -1,0 +1,187 @@
+//! `/admin/objects`: look at, release, delete, inspect again. Every act needs a written reason.
+
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+
+use crate::app::{App, ObjectView};
+use crate::domain::audit::AuditAction;
+use crate::domain::ids::{AppName, ObjectId};
+use crate::domain::object::Object;
+use crate::domain::refusal::{Reason, Refusal};
+use crate::http::auth::Admin;
+use crate::http::body::Body;
+use crate::http::context::Context;
+use crate::http::problem::{Document, Problem};
+use crate::http::public::{object_id, state};
+use crate::store::ObjectQuery;
+
+/// Why a reviewer acts.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"reason":"false alarm, checked with the security team"}))]
+pub(in crate::http) struct ReasonBody {
+    /// 3 to 1,000 characters; goes into the audit trail.
+    reason: String,
+}
+
+/// An object as a reviewer sees it.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::http) struct HeldObject {
+    /// Whose it is.
+    app: String,
+    /// Which workflow uploaded it.
+    workflow: String,
+    /// Who answers for that workflow.
+    owner: String,
+    /// Which bucket or container it lies in.
+    target: String,
+    /// Where the uploaded bytes lie or lay.
+    staging_key: String,
+    #[serde(flatten)]
+    object: ObjectView,
+}
+
+impl From<&Object> for HeldObject {
+    fn from(object: &Object) -> Self {
+        Self {
+            app: object.app.to_string(),
+            workflow: object.workflow.to_string(),
+            owner: object.owner.to_string(),
+            target: object.target.to_string(),
+            staging_key: object.keys.staging.path().to_owned(),
+            object: ObjectView::from(object),
+        }
+    }
+}
+
+/// A page of objects.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::http) struct HeldObjects {
+    /// Newest first.
+    objects: Vec<HeldObject>,
+    /// Send it as `cursor` for the next page; null at the end.
+    next_cursor: Option<String>,
+}
+
+/// The query of `GET /admin/objects`.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct HeldQuery {
+    /// Only this app's.
+    app: Option<String>,
+    /// Only in this state; `quarantined` and `unscannable` are those that wait for a review.
+    state: Option<String>,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+    /// Objects a page: 1 to 200, 50 where absent.
+    limit: Option<usize>,
+}
+
+impl HeldQuery {
+    fn parse(self) -> Result<ObjectQuery, Refusal> {
+        let invalid = |field: &str, error: String| Refusal::new(Reason::InvalidField, format!("{field}: {error}."));
+        let app = self.app.map(|app| app.parse::<AppName>()).transpose();
+        let before = self.cursor.map(|cursor| cursor.parse::<ObjectId>()).transpose();
+        let limit = self.limit.unwrap_or(50);
+        if !(1..=200).contains(&limit) {
+            return Err(invalid("limit", "must be 1 to 200".into()).limit(200));
+        }
+        Ok(ObjectQuery {
+            app: app.map_err(|error| invalid("app", error.to_string()))?,
+            prefix: String::new(),
+            state: self.state.as_deref().map(state).transpose()?,
+            before: before.map_err(|_| invalid("cursor", "send the nextCursor of a page".into()))?,
+            limit,
+        })
+    }
+}
+
+/// Objects of every app, for example those that wait for a review.
+#[utoipa::path(
+    get, path = "/admin/objects", tag = "review", security(("bearer" = [])), params(HeldQuery),
+    responses((status = 200, description = "A page", body = HeldObjects))
+)]
+pub(in crate::http) async fn list_objects(
+    app: web::Data<App>,
+    who: Admin,
+    context: Context,
+    query: Result<web::Query<HeldQuery>, actix_web::Error>,
+) -> Result<HttpResponse, Problem> {
+    let query = query
+        .map_err(|error| Refusal::new(Reason::InvalidField, format!("The query cannot be read: {error}.")))
+        .and_then(|query| query.into_inner().parse());
+    let page = app
+        .review_list(&context.0, &who.0, query)
+        .await
+        .map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
+    let objects = page.objects.iter().map(HeldObject::from).collect();
+    Ok(HttpResponse::Ok().json(HeldObjects { objects, next_cursor: page.next.map(|id| id.to_string()) }))
+}
+
+/// One object of any app.
+#[utoipa::path(
+    get, path = "/admin/objects/{id}", tag = "review", security(("bearer" = [])),
+    params(("id" = String, Path, description = "The objectId")),
+    responses(
+        (status = 200, description = "The object", body = HeldObject),
+        (status = 404, description = "There is no such object", body = Document, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn get_object(
+    app: web::Data<App>,
+    who: Admin,
+    context: Context,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let result = match object_id(&id) {
+        Ok(id) => app.review_look(&context.0, &who.0, id).await,
+        Err(refusal) => Err(app.refuse_operator(&context.0, &who.0, AuditAction::ReadObject, refusal).await),
+    };
+    let object = result.map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
+    Ok(HttpResponse::Ok().json(HeldObject::from(&object)))
+}
+
+macro_rules! review_act {
+    ($(#[$doc:meta])* $handler:ident, $path:literal, $verb:ident, $action:ident) => {
+        $(#[$doc])*
+        #[utoipa::path(
+            post, path = $path, tag = "review", security(("bearer" = [])), request_body = ReasonBody,
+            params(("id" = String, Path, description = "The objectId")),
+            responses(
+                (status = 200, description = "The object as it stands now", body = HeldObject),
+                (status = "4XX", description = "Refused; see `code`", body = Document, content_type = "application/problem+json"),
+            )
+        )]
+        pub(in crate::http) async fn $handler(
+            app: web::Data<App>,
+            who: Admin,
+            context: Context,
+            id: web::Path<String>,
+            body: Body<ReasonBody>,
+        ) -> Result<HttpResponse, Problem> {
+            let context = context.with_body(body.digest);
+            let result = match object_id(&id) {
+                Ok(id) => app.$verb(&context.0, &who.0, id, body.parsed.map(|body| body.reason)).await,
+                Err(refusal) => Err(app.refuse_operator(&context.0, &who.0, AuditAction::$action, refusal).await),
+            };
+            let object = result.map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
+            Ok(HttpResponse::Ok().json(HeldObject::from(&object)))
+        }
+    };
+}
+
+review_act!(
+    /// Lets a held object through.
+    release_object, "/admin/objects/{id}/release", release, ReleaseObject
+);
+review_act!(
+    /// Deletes an object and its bytes.
+    delete_object, "/admin/objects/{id}/delete", review_delete, ReviewDelete
+);
+review_act!(
+    /// Has an unscannable object inspected again.
+    inspect_object, "/admin/objects/{id}/inspect", inspect_again, InspectAgain
+);

@@ -1,0 +1,215 @@
+//! `/admin/tokens`: create, list, revoke.
+
+use actix_web::{HttpResponse, web};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::app::{App, NewToken};
+use crate::domain::audit::AuditAction;
+use crate::domain::ids::TokenId;
+use crate::domain::principal::Environment;
+use crate::domain::refusal::{Reason, Refusal};
+use crate::http::auth::Admin;
+use crate::http::body::Body;
+use crate::http::context::Context;
+use crate::http::problem::{Document, Problem};
+use crate::store::{TokenHolder, TokenRecord};
+
+/// What to make a token for: a workflow of an app, or an operator.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(example = json!({"app":"where2eat","workflow":"menu-import","environment":"live"}))]
+pub(in crate::http) struct NewTokenBody {
+    /// The app; must have a manifest.
+    app: Option<String>,
+    /// The workflow that will hold the token.
+    workflow: Option<String>,
+    /// Who answers for it; the manifest's owner where absent.
+    owner: Option<String>,
+    /// `live` (the default) or `test`.
+    environment: Option<String>,
+    /// Scopes; everything of the app where absent.
+    scopes: Option<Vec<String>>,
+    /// Makes an admin token for an operator of this name instead.
+    operator: Option<String>,
+    /// When the token stops working (RFC 3339); never where absent.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+}
+
+impl TryFrom<NewTokenBody> for NewToken {
+    type Error = Refusal;
+
+    fn try_from(body: NewTokenBody) -> Result<Self, Refusal> {
+        fn invalid(field: &str, error: impl std::fmt::Display) -> Refusal {
+            Refusal::new(Reason::InvalidField, format!("{field}: {error}."))
+        }
+        if let Some(name) = body.operator {
+            if body.app.is_some() || body.workflow.is_some() {
+                return Err(invalid("operator", "send either operator, or app and workflow"));
+            }
+            let name = name.trim().to_owned();
+            if !(1..=100).contains(&name.chars().count()) || name.chars().any(char::is_control) {
+                return Err(invalid("operator", "a name has 1 to 100 characters"));
+            }
+            return Ok(NewToken::Operator { name, expires_at: body.expires_at });
+        }
+        let (Some(app), Some(workflow)) = (body.app, body.workflow) else {
+            return Err(invalid("app, workflow", "both are needed, for example where2eat and menu-import"));
+        };
+        let environment = match body.environment.as_deref() {
+            None | Some("live") => Environment::Live,
+            Some("test") => Environment::Test,
+            Some(_) => return Err(invalid("environment", "must be live or test").allowed(["live", "test"])),
+        };
+        let scopes = body.scopes.unwrap_or_default();
+        Ok(NewToken::Workflow {
+            app: app.parse().map_err(|error| invalid("app", error))?,
+            workflow: workflow.parse().map_err(|error| invalid("workflow", error))?,
+            owner: body.owner.map(|owner| owner.parse()).transpose().map_err(|error| invalid("owner", error))?,
+            environment,
+            scopes: scopes
+                .iter()
+                .map(|scope| scope.parse().map_err(|error| invalid("scopes", error)))
+                .collect::<Result<_, _>>()?,
+            expires_at: body.expires_at,
+        })
+    }
+}
+
+/// A token without its secret.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::http) struct TokenView {
+    /// The public half; appears in logs and in the audit trail.
+    token_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workflow: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    environment: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    scopes: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operator: Option<String>,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    revoked_at: Option<Timestamp>,
+}
+
+impl From<&TokenRecord> for TokenView {
+    fn from(record: &TokenRecord) -> Self {
+        let mut view = Self {
+            token_id: record.id.to_string(),
+            app: None,
+            workflow: None,
+            owner: None,
+            environment: None,
+            scopes: Vec::new(),
+            operator: None,
+            created_at: record.created_at,
+            expires_at: record.expires_at,
+            revoked_at: record.revoked_at,
+        };
+        match &record.holder {
+            TokenHolder::Workflow { app, workflow, owner, environment, scopes } => {
+                view.app = Some(app.to_string());
+                view.workflow = Some(workflow.to_string());
+                view.owner = Some(owner.to_string());
+                view.environment = Some(environment.as_str());
+                view.scopes = scopes.iter().map(ToString::to_string).collect();
+            }
+            TokenHolder::Operator { name } => view.operator = Some(name.clone()),
+        }
+        view
+    }
+}
+
+/// A new token. It is shown here and never again.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct CreatedTokenAnswer {
+    /// The whole token. A credential: hand it to its workflow and nobody else.
+    token: String,
+    #[serde(flatten)]
+    view: TokenView,
+}
+
+/// Every token.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct TokenList {
+    /// Newest first.
+    tokens: Vec<TokenView>,
+}
+
+/// Makes a token.
+#[utoipa::path(
+    post, path = "/admin/tokens", tag = "tokens", request_body = NewTokenBody, security(("bearer" = [])),
+    responses(
+        (status = 201, description = "The token, shown once", body = CreatedTokenAnswer),
+        (status = "4XX", description = "Refused; see `code`", body = Document, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn create_token(
+    app: web::Data<App>,
+    who: Admin,
+    context: Context,
+    body: Body<NewTokenBody>,
+) -> Result<HttpResponse, Problem> {
+    let context = context.with_body(body.digest);
+    let created = app
+        .create_token(&context.0, &who.0, body.parsed.and_then(TryInto::try_into))
+        .await
+        .map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
+    let answer =
+        CreatedTokenAnswer { token: created.token.expose().to_owned(), view: TokenView::from(&created.record) };
+    Ok(HttpResponse::Created().json(answer))
+}
+
+/// Lists every token.
+#[utoipa::path(
+    get, path = "/admin/tokens", tag = "tokens", security(("bearer" = [])),
+    responses((status = 200, description = "Every token, without secrets", body = TokenList))
+)]
+pub(in crate::http) async fn list_tokens(
+    app: web::Data<App>,
+    who: Admin,
+    context: Context,
+) -> Result<HttpResponse, Problem> {
+    let records =
+        app.list_tokens(&context.0, &who.0).await.map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
+    Ok(HttpResponse::Ok().json(TokenList { tokens: records.iter().map(TokenView::from).collect() }))
+}
+
+/// Revokes a token; effective everywhere within a second.
+#[utoipa::path(
+    delete, path = "/admin/tokens/{id}", tag = "tokens", security(("bearer" = [])),
+    params(("id" = String, Path, description = "The tokenId")),
+    responses(
+        (status = 204, description = "Revoked; revoking twice is success"),
+        (status = 404, description = "There is no such token", body = Document, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn revoke_token(
+    app: web::Data<App>,
+    who: Admin,
+    context: Context,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let result = match id.parse::<TokenId>() {
+        Ok(id) => app.revoke_token(&context.0, &who.0, &id).await,
+        Err(error) => {
+            let refusal = Refusal::new(Reason::NotFound, format!("There is no such token: {error}."));
+            Err(app.refuse_operator(&context.0, &who.0, AuditAction::RevokeToken, refusal).await)
+        }
+    };
+    result.map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
+    Ok(HttpResponse::NoContent().finish())
+}

@@ -1,0 +1,150 @@
+//! Authentication, and the permission that a handler's signature names.
+//!
+//! `Authorized<CreateUpload>` exists only for a valid token of a workflow that may write anything at all; which paths it
+//! may write is the policy's to decide. Tokens are read from headers only, and a token in the address is refused.
+
+use std::marker::PhantomData;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+
+use crate::app::App;
+use crate::domain::principal::{Operator, Principal};
+use crate::domain::refusal::{Reason, Refusal};
+use crate::domain::scope::Action;
+
+use super::context;
+use super::problem::Problem;
+
+/// A permission of the public listener.
+pub(super) trait Permission: 'static {
+    /// The action that some scope of the token must allow.
+    const ACTION: Action;
+}
+
+macro_rules! permission {
+    ($($(#[$doc:meta])* $name:ident => $action:ident;)*) => {
+        $($(#[$doc])* pub(super) struct $name; impl Permission for $name { const ACTION: Action = Action::$action; })*
+    };
+}
+
+permission! {
+    /// Request an upload.
+    CreateUpload => Write;
+    /// Request a download.
+    CreateDownload => Read;
+    /// Look at an object.
+    ReadObject => Read;
+    /// List objects.
+    ListObjects => List;
+    /// Delete an object.
+    DeleteObject => Delete;
+}
+
+/// A workflow that holds a permission.
+pub(super) struct Authorized<P> {
+    /// Who asks.
+    pub(super) who: std::sync::Arc<Principal>,
+    permission: PhantomData<P>,
+}
+
+impl<P: Permission> FromRequest for Authorized<P> {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let context = context::of(request).0;
+        let presented = presented(request, "x-workflow-token");
+        let app = request.app_data::<web::Data<App>>().cloned();
+        let request = request.clone();
+        async move {
+            let Some(app) = app else { return Err(Problem::new(missing(), context.request_id)) };
+            let result = match presented {
+                Ok(token) => app.authenticate(&token).await,
+                Err(refusal) => Err(refusal),
+            };
+            let holds =
+                |who: &Principal| who.scopes.iter().any(|scope| scope.action.is_none_or(|action| action == P::ACTION));
+            if let Ok(who) = &result {
+                // The middleware answers cross-origin pages of this app.
+                request.extensions_mut().insert(who.app.clone());
+            }
+            match result {
+                Ok(who) if holds(&who) => Ok(Self { who, permission: PhantomData }),
+                Ok(who) => {
+                    let detail = format!("No scope of this token allows '{}'.", P::ACTION.as_str());
+                    let refusal = Refusal::new(Reason::ScopeInsufficient, detail);
+                    Err(Problem::new(app.refuse_known(&context, &who, refusal).await, context.request_id))
+                }
+                Err(refusal) => Err(Problem::new(app.refuse_anonymous(&context, refusal).await, context.request_id)),
+            }
+        }
+        .boxed_local()
+    }
+}
+
+/// An operator of the admin listener.
+pub(super) struct Admin(pub(super) Operator);
+
+impl FromRequest for Admin {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let context = context::of(request).0;
+        let presented = presented(request, "x-admin-token");
+        let app = request.app_data::<web::Data<App>>().cloned();
+        async move {
+            let Some(app) = app else { return Err(Problem::new(missing(), context.request_id)) };
+            let result = match presented {
+                Ok(token) => app.authenticate_operator(&token).await,
+                Err(refusal) => Err(refusal),
+            };
+            match result {
+                Ok(operator) => Ok(Self(operator)),
+                Err(refusal) => Err(Problem::new(app.refuse_anonymous(&context, refusal).await, context.request_id)),
+            }
+        }
+        .boxed_local()
+    }
+}
+
+fn missing() -> Refusal {
+    Refusal::new(
+        Reason::TokenMissing,
+        "Send your token as 'Authorization: Bearer <token>', or in the header X-Workflow-Token where your tool can only \
+         set a custom header.",
+    )
+}
+
+/// The one token of the request.
+fn presented(request: &HttpRequest, custom: &str) -> Result<String, Refusal> {
+    let query = request.query_string();
+    if query.contains("vst_") || query.split('&').any(|pair| pair.starts_with("access_token=")) {
+        return Err(Refusal::new(
+            Reason::TokenInQuery,
+            "Never put a token into an address: addresses are logged. Send it in a header, and ask for a new one.",
+        ));
+    }
+    let headers = request.headers();
+    let bearer = headers.get_all(AUTHORIZATION).map(|value| {
+        let text = value.to_str().ok()?;
+        let (scheme, token) = text.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+    });
+    let custom = headers.get_all(custom).map(|value| Some(value.to_str().ok()?.trim().to_owned()));
+    let mut tokens: Vec<Option<String>> = bearer.chain(custom).collect();
+    tokens.dedup();
+    match tokens.as_slice() {
+        [] => Err(missing()),
+        [Some(token)] if !token.is_empty() => Ok(token.clone()),
+        [_] => Err(Refusal::new(
+            Reason::TokenInvalid,
+            "The token header is malformed. Send 'Authorization: Bearer <token>'.",
+        )),
+        _ => Err(Refusal::new(Reason::TokenInvalid, "The request carries two different tokens. Send one.")),
+    }
+}

@@ -1,0 +1,148 @@
+//! JSON bodies: bounded, hashed, and read into a type with an error that names the field.
+//!
+//! The extractor itself never fails: a body that cannot be read is a refusal, and refusals are recorded by the use case
+//! that would have taken it.
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::{FromRequest, HttpRequest};
+use futures::future::LocalBoxFuture;
+use futures::{FutureExt, StreamExt};
+use serde::de::DeserializeOwned;
+
+use crate::domain::bytes::Sha256Digest;
+use crate::domain::refusal::{Reason, Refusal};
+
+/// Largest body in bytes.
+pub(super) const LARGEST: usize = 64 * 1024;
+
+/// A body as it was received.
+pub(super) struct Body<T> {
+    /// What was read, or why not.
+    pub(super) parsed: Result<T, Refusal>,
+    /// The digest of the bytes, where all of them were read.
+    pub(super) digest: Option<Sha256Digest>,
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
+    type Error = std::convert::Infallible;
+    type Future = LocalBoxFuture<'static, Result<Self, Self::Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let json = is_json(request);
+        let bytes = read(request, payload);
+        async move {
+            let bytes = match bytes.await {
+                Ok(bytes) => bytes,
+                Err(refusal) => return Ok(Self { parsed: Err(refusal), digest: None }),
+            };
+            let digest = Some(Sha256Digest::of(&bytes));
+            let parsed = if json { parse(&bytes) } else { Err(not_json()) };
+            Ok(Self { parsed, digest })
+        }
+        .boxed_local()
+    }
+}
+
+/// A body's bytes, whatever they are; for the event endpoints.
+pub(super) struct RawBody(pub(super) Result<Vec<u8>, Refusal>);
+
+impl FromRequest for RawBody {
+    type Error = std::convert::Infallible;
+    type Future = LocalBoxFuture<'static, Result<Self, Self::Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let bytes = read(request, payload);
+        async move { Ok(Self(bytes.await)) }.boxed_local()
+    }
+}
+
+fn is_json(request: &HttpRequest) -> bool {
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+        || (essence.len() > 5 && essence[essence.len() - 5..].eq_ignore_ascii_case("+json"))
+}
+
+fn read(request: &HttpRequest, payload: &mut Payload) -> LocalBoxFuture<'static, Result<Vec<u8>, Refusal>> {
+    let declared = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > LARGEST as u64) {
+        return futures::future::ready(Err(too_large())).boxed_local();
+    }
+    let mut payload = payload.take();
+    async move {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|error| {
+                Refusal::new(Reason::MalformedRequest, format!("The request's body could not be read: {error}."))
+            })?;
+            if bytes.len() + chunk.len() > LARGEST {
+                return Err(too_large());
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    }
+    .boxed_local()
+}
+
+fn too_large() -> Refusal {
+    Refusal::new(
+        Reason::BodyTooLarge,
+        "The request's body is larger than 64 KiB. Send only the description here; the file goes to the uploadUrl.",
+    )
+    .limit(LARGEST as u64)
+}
+
+fn not_json() -> Refusal {
+    Refusal::new(Reason::UnsupportedMediaType, "Send the body as JSON with the header Content-Type: application/json.")
+        .allowed(["application/json"])
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        if inner.is_data() {
+            let field = if path == "." { String::new() } else { format!("Field '{path}': ") };
+            Refusal::new(Reason::InvalidField, format!("{field}{}.", without_position(&inner.to_string())))
+        } else {
+            malformed(&inner)
+        }
+    })?;
+    deserializer.end().map_err(|error| malformed(&error))?;
+    Ok(parsed)
+}
+
+fn malformed(error: &serde_json::Error) -> Refusal {
+    Refusal::new(Reason::MalformedRequest, format!("The body is not valid JSON: {error}."))
+}
+
+/// serde_json appends ` at line 1 column 5`, which helps nobody who built the body with a tool.
+fn without_position(text: &str) -> &str {
+    text.rfind(" at line ").map_or(text, |end| &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        #[allow(dead_code, reason = "only its parsing is looked at")]
+        size: u64,
+    }
+
+    #[test]
+    fn errors_name_the_field() {
+        let refusal = parse::<Sample>(br#"{"size":"ten"}"#).unwrap_err();
+        assert_eq!(refusal.reason, Reason::InvalidField);
+        assert!(refusal.detail.starts_with("Field 'size': invalid type"), "{}", refusal.detail);
+        let refusal = parse::<Sample>(br#"{"size":1,"sise":2}"#).unwrap_err();
+        assert!(refusal.detail.contains("unknown field `sise`"), "{}", refusal.detail);
+        assert_eq!(parse::<Sample>(b"{").unwrap_err().reason, Reason::MalformedRequest);
+        assert_eq!(parse::<Sample>(br#"{"size":1} x"#).unwrap_err().reason, Reason::MalformedRequest);
+    }
+}

@@ -1,0 +1,97 @@
+//! `POST /events/eventgrid` and `POST /events/sns`: push delivery.
+//!
+//! The decisions (key, signature, handshake) are `worker::events::push`'s, the one sideways import of this layer; here
+//! they become status codes. A delivery is answered with success only after everything in it is durable.
+
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use crate::domain::refusal::{Reason, Refusal};
+use crate::worker::events::push::PushOutcome;
+use crate::worker::events::push::eventgrid::{EventGridReceiver, KEY_HEADER};
+use crate::worker::events::push::sns::SnsReceiver;
+use crate::worker::events::{HintHandler, deliver};
+
+use super::body::RawBody;
+use super::context::Context;
+use super::problem::Problem;
+
+/// What the endpoints need; each is closed where its part is absent.
+pub struct Push {
+    /// Who takes the hints.
+    pub handler: Arc<dyn HintHandler>,
+    /// Checks Event Grid's deliveries.
+    pub eventgrid: EventGridReceiver,
+    /// Checks SNS deliveries.
+    pub sns: Option<SnsReceiver>,
+}
+
+/// A delivery by Event Grid, in its own schema or as CloudEvents.
+pub(super) async fn eventgrid(
+    push: web::Data<Push>,
+    context: Context,
+    request: HttpRequest,
+    body: RawBody,
+) -> Result<HttpResponse, Problem> {
+    let body = body.0.map_err(|refusal| Problem::new(refusal, &context.0.request_id))?;
+    let key = request.headers().get(KEY_HEADER).map(|value| value.as_bytes());
+    let outcome = push.eventgrid.handle(key, &body);
+    answer(&push, &context, "push:eventgrid", &body, outcome).await
+}
+
+/// The handshake of CloudEvents webhooks (HTTP 1.1 Web Hooks for Event Delivery, section 4).
+pub(super) async fn eventgrid_handshake(push: web::Data<Push>, request: HttpRequest) -> HttpResponse {
+    let origin = request.headers().get("webhook-request-origin").and_then(|value| value.to_str().ok());
+    match push.eventgrid.preflight(origin) {
+        Some(headers) => {
+            let mut answer = HttpResponse::Ok();
+            for header in headers {
+                answer.insert_header(header);
+            }
+            answer.finish()
+        }
+        None => HttpResponse::NotFound().finish(),
+    }
+}
+
+/// A delivery by SNS.
+pub(super) async fn sns(push: web::Data<Push>, context: Context, body: RawBody) -> Result<HttpResponse, Problem> {
+    let body = body.0.map_err(|refusal| Problem::new(refusal, &context.0.request_id))?;
+    let outcome = match &push.sns {
+        Some(receiver) => receiver.handle(&body).await,
+        None => PushOutcome::Refused("events.sns is not configured"),
+    };
+    answer(&push, &context, "push:sns", &body, outcome).await
+}
+
+async fn answer(
+    push: &Push,
+    context: &Context,
+    source: &str,
+    body: &[u8],
+    outcome: PushOutcome,
+) -> Result<HttpResponse, Problem> {
+    let away = |cause: &str| {
+        tracing::warn!(source, cause, "a delivery could not be taken");
+        let refusal = Refusal::new(Reason::DatabaseUnavailable, "The delivery could not be recorded. Send it again.");
+        Problem::new(refusal.retry_after(10), &context.0.request_id)
+    };
+    match outcome {
+        PushOutcome::Validation(body) => Ok(HttpResponse::Ok().content_type("application/json").body(body)),
+        PushOutcome::Done => Ok(HttpResponse::Ok().finish()),
+        PushOutcome::Refused(cause) => {
+            tracing::warn!(source, cause, "a delivery was refused");
+            let refusal = Refusal::new(Reason::TokenInvalid, "The delivery could not prove where it comes from.");
+            Err(Problem::new(refusal, &context.0.request_id))
+        }
+        PushOutcome::Away(cause) => Err(away(&cause)),
+        PushOutcome::Events(parsed) => {
+            let text = String::from_utf8_lossy(body);
+            match deliver(push.handler.as_ref(), source, &text, &parsed).await {
+                Ok(_) => Ok(HttpResponse::Ok().finish()),
+                Err(error) => Err(away(&error.0)),
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The description of both listeners: OpenAPI 3.1 for machines, a page for people, and the error table in both.
+//!
+//! Made from the handlers' own types, so that it cannot drift from them.
+
+use std::fmt::Write;
+
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{OpenApi, PathItem};
+use utoipa::{Modify, OpenApi as _};
+
+use crate::app::{Health, ObjectView};
+use crate::domain::refusal::Reason;
+
+use super::answer::{DownloadAnswer, DownloadBody, UploadAnswer, UploadBody};
+use super::problem::Document;
+use super::{admin, public};
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Vestibule",
+        description = "Ask for permission to upload or download one object; the bytes go to the storage directly. What was \
+                       uploaded becomes visible only after it has been scanned and its type has been checked."
+    ),
+    paths(
+        public::request_upload, public::request_download, public::get_object, public::list_objects,
+        public::delete_object, public::follow_link, public::healthz, public::readyz
+    ),
+    components(schemas(
+        UploadBody, UploadAnswer, DownloadBody, DownloadAnswer, ObjectView, public::ObjectList, Document<'static>, Health
+    )),
+    modifiers(&Schemes)
+)]
+struct Public;
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(title = "Vestibule, for operators", description = "Tokens, reviews, the audit trail."),
+    paths(
+        admin::create_token, admin::list_tokens, admin::revoke_token, admin::list_objects, admin::get_object,
+        admin::release_object, admin::delete_object, admin::inspect_object, admin::query_audit, admin::dead_letters
+    ),
+    components(schemas(
+        admin::NewTokenBody, admin::CreatedTokenAnswer, admin::TokenList, admin::TokenView, admin::ReasonBody,
+        admin::HeldObject, admin::HeldObjects, admin::AuditPage, admin::DeadLetterView, Document<'static>
+    )),
+    modifiers(&Schemes)
+)]
+struct Admin;
+
+struct Schemes;
+
+impl Modify for Schemes {
+    fn modify(&self, description: &mut OpenApi) {
+        let components = description.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        let custom = ApiKey::Header(ApiKeyValue::new("X-Workflow-Token"));
+        components.add_security_scheme("workflowToken", SecurityScheme::ApiKey(custom));
+    }
+}
+
+/// The public listener's description.
+pub fn public_description() -> OpenApi {
+    Public::openapi()
+}
+
+/// The admin listener's description.
+pub fn admin_description() -> OpenApi {
+    Admin::openapi()
+}
+
+/// The public listener's page.
+pub(super) fn public_page() -> String {
+    page(&public_description())
+}
+
+/// The admin listener's page.
+pub(super) fn admin_page() -> String {
+    page(&admin_description())
+}
+
+/// A page that needs nothing from anywhere else.
+fn page(description: &OpenApi) -> String {
+    let info = &description.info;
+    let mut html = format!(
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>\
+         <title>{title}</title><style>{STYLE}</style><h1>{title}</h1><p>{text}</p>\
+         <p>For machines: <a href=/openapi.json>openapi.json</a>. Errors are problem documents (RFC 9457); their codes are \
+         listed below.</p><h2>Requests</h2>",
+        title = escape(&info.title),
+        text = escape(info.description.as_deref().unwrap_or_default()),
+    );
+    for (path, item) in &description.paths.paths {
+        operations(&mut html, path, item);
+    }
+    html.push_str("<h2>Errors</h2><table><tr><th>code<th>status<th>meaning<th>what to do");
+    for reason in Reason::ALL {
+        let _ = write!(
+            html,
+            "<tr id={code}><td><code>{code}</code><td>{}<td>{}<td>{}",
+            reason.status(),
+            escape(reason.title()),
+            escape(reason.remedy()),
+            code = reason.code(),
+        );
+    }
+    html.push_str("</table>");
+    html
+}
+
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}\
+    code,pre{font:14px/1.4 ui-monospace,monospace;background:#f4f4f4;border-radius:3px;padding:.1em .3em}\
+    pre{padding:.7em;overflow:auto}table{border-collapse:collapse;width:100%}\
+    td,th{text-align:left;vertical-align:top;padding:.3em .6em;border-bottom:1px solid #ddd}h3{margin-top:2em}";
+
+fn operations(html: &mut String, path: &str, item: &PathItem) {
+    let methods = [
+        ("GET", &item.get),
+        ("POST", &item.post),
+        ("PUT", &item.put),
+        ("DELETE", &item.delete),
+        ("PATCH", &item.patch),
+    ];
+    for (method, operation) in methods {
+        let Some(operation) = operation else { continue };
+        let summary = operation.summary.as_deref().or(operation.description.as_deref()).unwrap_or_default();
+        let _ = write!(html, "<h3><code>{method} {}</code></h3><p>{}</p>", escape(path), escape(summary));
+        if let Some(parameters) = &operation.parameters {
+            html.push_str("<ul>");
+            for parameter in parameters {
+                let utoipa::openapi::RefOr::T(parameter) = parameter else { continue };
+                let text = parameter.description.as_deref().unwrap_or_default();
+                let _ = write!(html, "<li><code>{}</code> {}", escape(&parameter.name), escape(text));
+            }
+            html.push_str("</ul>");
+        }
+        html.push_str("<ul>");
+        for (status, answer) in &operation.responses.responses {
+            let text = match answer {
+                utoipa::openapi::RefOr::T(answer) => answer.description.as_str(),
+                utoipa::openapi::RefOr::Ref(_) => "",
+            };
+            let _ = write!(html, "<li><code>{}</code> {}", escape(status), escape(text));
+        }
+        html.push_str("</ul>");
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

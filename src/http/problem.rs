@@ -1,0 +1,111 @@
+//! Errors as `application/problem+json` (RFC 9457).
+//!
+//! Made from a refusal and the request's id; code, status and title come from the one table in `domain::refusal`.
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
+
+use crate::domain::refusal::{Reason, Refusal};
+
+/// A refusal on its way to the client.
+#[derive(Debug)]
+pub struct Problem {
+    refusal: Refusal,
+    request_id: String,
+    allow: Option<String>,
+}
+
+/// The problem document.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Document<'a> {
+    /// The address of the row in the error table.
+    #[serde(rename = "type")]
+    #[schema(example = "/docs#type_not_allowed")]
+    kind: String,
+    /// The kind of problem; the same for every occurrence.
+    title: &'a str,
+    /// The HTTP status.
+    status: u16,
+    /// What was wrong, what is allowed, what to do next.
+    detail: &'a str,
+    /// The stable code.
+    #[schema(example = "type_not_allowed")]
+    code: &'a str,
+    /// The request's id, for your platform team.
+    request_id: &'a str,
+    /// The limit that was met.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u64>,
+    /// What would be accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allowed: Option<&'a [String]>,
+    /// Seconds after which a retry makes sense.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u32>,
+}
+
+impl Problem {
+    /// This refusal as the answer to that request.
+    pub fn new(refusal: Refusal, request_id: impl Into<String>) -> Self {
+        Self { refusal, request_id: request_id.into(), allow: None }
+    }
+
+    /// Adds the methods that the resource has (RFC 9110 section 10.2.1).
+    #[must_use]
+    pub(super) fn allow(mut self, methods: impl Into<String>) -> Self {
+        self.allow = Some(methods.into());
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.refusal, f)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.refusal.reason.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let reason = self.refusal.reason;
+        let document = Document {
+            kind: format!("/docs#{}", reason.code()),
+            title: reason.title(),
+            status: reason.status(),
+            detail: &self.refusal.detail,
+            code: reason.code(),
+            request_id: &self.request_id,
+            limit: self.refusal.limit,
+            allowed: self.refusal.allowed.as_deref(),
+            retry_after: self.refusal.retry_after,
+        };
+        let mut answer = HttpResponse::build(self.status_code());
+        answer.insert_header((CONTENT_TYPE, "application/problem+json"));
+        if let Some(seconds) = self.refusal.retry_after {
+            answer.insert_header((RETRY_AFTER, seconds.to_string()));
+        }
+        if let Some(methods) = &self.allow {
+            answer.insert_header((ALLOW, methods.as_str()));
+        }
+        if reason.status() == 401 {
+            answer.insert_header((WWW_AUTHENTICATE, challenge(reason)));
+        }
+        answer.body(serde_json::to_vec(&document).unwrap_or_default())
+    }
+}
+
+/// RFC 6750 section 3: no error code where no token was sent.
+fn challenge(reason: Reason) -> &'static str {
+    match reason {
+        Reason::TokenMissing => "Bearer realm=\"vestibule\"",
+        _ => "Bearer realm=\"vestibule\", error=\"invalid_token\"",
+    }
+}

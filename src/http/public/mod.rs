@@ -1,0 +1,93 @@
+//! The routes that apps call.
+
+mod downloads;
+mod health;
+mod links;
+mod objects;
+mod pages;
+mod uploads;
+
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, Route};
+
+use crate::domain::refusal::{Reason, Refusal};
+
+use super::context::Context;
+use super::problem::Problem;
+use super::{cors, events};
+
+pub(super) use downloads::__path_request_download;
+pub(super) use health::{__path_healthz, __path_readyz, readyz};
+pub(super) use links::__path_follow_link;
+pub(super) use objects::{__path_delete_object, __path_get_object, __path_list_objects, ObjectList, object_id, state};
+pub(super) use pages::docs_page;
+pub(super) use uploads::__path_request_upload;
+
+/// Every route's pattern; metrics and the audit trail know no other.
+pub(super) const ROUTES: &[&str] = &[
+    "/request-upload",
+    "/request-download",
+    "/objects",
+    "/objects/{id}",
+    "/d/{link}",
+    "/events/eventgrid",
+    "/events/sns",
+    "/healthz",
+    "/readyz",
+    "/openapi.json",
+    "/docs",
+];
+
+/// Adds the routes.
+pub(super) fn configure(config: &mut ServiceConfig) {
+    resource(config, "/request-upload", &[("POST", || web::post().to(uploads::request_upload))]);
+    resource(config, "/request-download", &[("POST", || web::post().to(downloads::request_download))]);
+    resource(config, "/objects", &[("GET", || web::get().to(objects::list_objects))]);
+    resource(
+        config,
+        "/objects/{id}",
+        &[("GET", || web::get().to(objects::get_object)), ("DELETE", || web::delete().to(objects::delete_object))],
+    );
+    resource(config, "/d/{link}", &[("GET", || web::get().to(links::follow_link))]);
+    config.service(
+        web::resource("/events/eventgrid")
+            .route(web::post().to(events::eventgrid))
+            .route(web::method(actix_web::http::Method::OPTIONS).to(events::eventgrid_handshake))
+            .default_service(web::to(
+                |context: Context| async move { Err::<String, _>(wrong_method(context, "POST")) },
+            )),
+    );
+    resource(config, "/events/sns", &[("POST", || web::post().to(events::sns))]);
+    resource(config, "/healthz", &[("GET", || web::get().to(health::healthz))]);
+    resource(config, "/readyz", &[("GET", || web::get().to(health::readyz))]);
+    resource(config, "/openapi.json", &[("GET", || web::get().to(pages::openapi))]);
+    resource(config, "/docs", &[("GET", || web::get().to(pages::docs))]);
+    config.default_service(web::to(not_found));
+}
+
+/// One resource: its methods, the preflight, and 405 with `Allow` for every other method.
+pub(super) fn resource(config: &mut ServiceConfig, path: &'static str, methods: &[(&'static str, fn() -> Route)]) {
+    let mut resource = web::resource(path).route(web::method(actix_web::http::Method::OPTIONS).to(cors::preflight));
+    let mut allow = Vec::new();
+    for (name, route) in methods {
+        allow.push(*name);
+        resource = resource.route(route());
+    }
+    let allow = allow.join(", ");
+    config.service(resource.default_service(web::to(move |context: Context| {
+        let problem = wrong_method(context, &allow);
+        async move { Err::<String, _>(problem) }
+    })));
+}
+
+fn wrong_method(context: Context, allow: &str) -> Problem {
+    let detail = format!("This address takes {allow}, not {}.", context.0.method);
+    let refusal = Refusal::new(Reason::MethodNotAllowed, detail).allowed(allow.split(", "));
+    Problem::new(refusal, context.0.request_id).allow(allow)
+}
+
+/// What is not a route.
+pub(super) async fn not_found(context: Context, _: HttpRequest) -> Result<String, Problem> {
+    let refusal = Refusal::new(Reason::NotFound, "There is nothing under this address. GET /docs lists what there is.");
+    Err(Problem::new(refusal, context.0.request_id))
+}

@@ -1,0 +1,24 @@
+//! `GET /openapi.json` and `GET /docs`: the description for machines and for people.
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+
+use crate::http::openapi;
+
+/// The OpenAPI 3.1 description of the public listener.
+pub(in crate::http) async fn openapi() -> HttpResponse {
+    HttpResponse::Ok().json(openapi::public_description())
+}
+
+/// The same as a page.
+pub(in crate::http) async fn docs() -> HttpResponse {
+    docs_page(openapi::public_page())
+}
+
+/// A page that shows a description; needs nothing from anywhere else.
+pub(in crate::http) fn docs_page(page: String) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
+        .insert_header((CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"))
+        .body(page)
+}
