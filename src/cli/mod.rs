@@ -1,0 +1,116 @@
+//! The command line: short answers in lower case, with the next step named.
+//!
+//! Every command that changes or shows something passes through the same use cases and the same audit trail as the HTTP
+//! interface (P10).
+
+mod dev;
+mod generate;
+mod policy;
+mod scanner;
+mod serve;
+mod target;
+mod token;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Config, ConfigError};
+use crate::startup::StartError;
+use crate::telemetry::TelemetryError;
+
+/// A pre-signed URL gateway for object storage.
+#[derive(Parser)]
+#[command(name = "vestibule", version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway with a configuration file.
+    Serve(ConfigFile),
+    /// Run everything on this machine: SQLite, a store inside the process, a local clamd.
+    Dev(dev::Dev),
+    /// Look at a policy directory.
+    #[command(subcommand)]
+    Policy(policy::Policy),
+    /// Create, list and revoke tokens.
+    Token(token::TokenCommand),
+    /// Compare a bucket or container with what the gateway needs.
+    #[command(subcommand)]
+    Target(target::TargetCommand),
+    /// Write the generated documents into a directory.
+    Generate(generate::Generate),
+}
+
+/// Where the configuration lies.
+#[derive(clap::Args)]
+struct ConfigFile {
+    /// The configuration file; settings of the environment (`VESTIBULE__SECTION__KEY`) win over it.
+    #[arg(long, env = "VESTIBULE_CONFIG", default_value = "vestibule.toml")]
+    config: PathBuf,
+}
+
+impl ConfigFile {
+    fn load(&self) -> Result<Config, Failure> {
+        if !self.config.exists() && self.config != Path::new("vestibule.toml") {
+            return Err(Failure::Told(format!("there is no file {}", self.config.display())));
+        }
+        Ok(config::load(self.config.exists().then_some(self.config.as_path()))?)
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    #[error("{0}")]
+    Refused(#[from] crate::domain::refusal::Refusal),
+    #[error("{0}")]
+    Told(String),
+    #[error("{0}: {1}")]
+    Io(String, std::io::Error),
+}
+
+/// Runs the command of this process. The exit code is 0, or 1 after an error was printed.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        eprintln!("error: another TLS provider is installed");
+        return ExitCode::FAILURE;
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Serve(file) => serve::run(&file).await,
+            Command::Dev(dev) => dev.run().await,
+            Command::Policy(policy) => policy.run(),
+            Command::Token(token) => token.run().await,
+            Command::Target(target) => target.run().await,
+            Command::Generate(generate) => generate.run(),
+        }
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! `vestibule policy check DIR`.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use crate::policy;
+
+use super::Failure;
+
+#[derive(Subcommand)]
+pub(super) enum Policy {
+    /// Name every mistake in a policy directory, with its file, its line and the remedy.
+    Check {
+        /// The directory with targets.toml, classifications.toml and apps/.
+        dir: PathBuf,
+    },
+}
+
+impl Policy {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let Policy::Check { dir } = self;
+        let report = policy::check(&dir);
+        print!("{report}");
+        if report.is_good() { Ok(()) } else { Err(Failure::Told(format!("{} is not usable", dir.display()))) }
+    }
+}

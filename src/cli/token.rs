@@ -1,0 +1,142 @@
+//! `vestibule token`: the same acts as on the admin listener, for whoever can open the database.
+
+use clap::Subcommand;
+use comfy_table::Table;
+use jiff::Timestamp;
+
+use crate::app::{App, NewToken, RequestContext, Targets};
+use crate::clock::Clock;
+use crate::domain::ids::{AppName, OwnerName, TokenId, WorkflowName};
+use crate::domain::principal::{Environment, Operator};
+use crate::domain::scope::Scope;
+use crate::startup;
+use crate::store::{TokenHolder, TokenRecord};
+
+use super::{ConfigFile, Failure};
+
+#[derive(clap::Args)]
+pub(super) struct TokenCommand {
+    #[command(flatten)]
+    file: ConfigFile,
+    #[command(subcommand)]
+    act: Act,
+}
+
+#[derive(Subcommand)]
+enum Act {
+    /// Make a token and print it, once.
+    Create(Create),
+    /// List every token, without secrets.
+    List,
+    /// Revoke a token; effective on every node within a second.
+    Revoke {
+        /// The token's id, the part after vst_live_ and before the next _.
+        id: TokenId,
+    },
+}
+
+#[derive(clap::Args)]
+struct Create {
+    /// The app; must have a manifest.
+    #[arg(long, required_unless_present = "operator", requires = "workflow")]
+    app: Option<AppName>,
+    /// The workflow that will hold the token.
+    #[arg(long)]
+    workflow: Option<WorkflowName>,
+    /// Who answers for it; the manifest's owner where absent.
+    #[arg(long)]
+    owner: Option<OwnerName>,
+    /// Make a test token, which never reaches a live target.
+    #[arg(long)]
+    test: bool,
+    /// A scope; may be given several times. Everything of the app where absent.
+    #[arg(long = "scope")]
+    scopes: Vec<Scope>,
+    /// When the token stops working, for example 2027-01-31T00:00:00Z.
+    #[arg(long)]
+    expires_at: Option<Timestamp>,
+    /// Make an admin token for an operator of this name instead.
+    #[arg(long, conflicts_with_all = ["app", "workflow", "owner", "test", "scopes"])]
+    operator: Option<String>,
+}
+
+/// The token id that stands for the command line in the audit trail.
+const COMMAND_LINE: &str = "0000000000000000";
+
+/// Who acts on the command line: the user of the operating system.
+pub(super) fn operator() -> Result<Operator, Failure> {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".into());
+    let token = COMMAND_LINE.parse().map_err(|error| Failure::Told(format!("{error}")))?;
+    Ok(Operator { token, name: format!("cli:{user}") })
+}
+
+/// The circumstances of an act on the command line.
+pub(super) fn context(app: &App) -> RequestContext {
+    RequestContext::command_line(format!("cli_{}", app.clock.uuid().simple()), app.clock.now())
+}
+
+impl TokenCommand {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let config = self.file.load()?;
+        let app = startup::core(&config, Targets::default(), String::new(), Clock::system())?.app;
+        let who = operator()?;
+        let context = context(&app);
+        match self.act {
+            Act::Create(create) => {
+                let created = app.create_token(&context, &who, Ok(create.new_token()?)).await?;
+                eprintln!("the token is shown now and never again; its id is {}", created.record.id);
+                println!("{}", created.token.expose());
+            }
+            Act::List => println!("{}", table(&app.list_tokens(&context, &who).await?)),
+            Act::Revoke { id } => {
+                app.revoke_token(&context, &who, &id).await?;
+                eprintln!("revoked {id}");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Create {
+    fn new_token(self) -> Result<NewToken, Failure> {
+        if let Some(name) = self.operator {
+            return Ok(NewToken::Operator { name, expires_at: self.expires_at });
+        }
+        let (Some(app), Some(workflow)) = (self.app, self.workflow) else {
+            return Err(Failure::Told("give --app and --workflow, or --operator".into()));
+        };
+        Ok(NewToken::Workflow {
+            app,
+            workflow,
+            owner: self.owner,
+            environment: if self.test { Environment::Test } else { Environment::Live },
+            scopes: self.scopes,
+            expires_at: self.expires_at,
+        })
+    }
+}
+
+fn table(records: &[TokenRecord]) -> Table {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(["id", "for", "environment", "owner", "created", "expires", "revoked"]);
+    for record in records {
+        let (holder, environment, owner) = match &record.holder {
+            TokenHolder::Workflow { app, workflow, owner, environment, .. } => {
+                (format!("{app}/{workflow}"), environment.as_str(), owner.to_string())
+            }
+            TokenHolder::Operator { name } => (format!("operator {name}"), "admin", String::new()),
+        };
+        let at = |time: Option<Timestamp>| time.map_or_else(String::new, |time| format!("{time:.0}"));
+        table.add_row([
+            record.id.to_string(),
+            holder,
+            environment.to_owned(),
+            owner,
+            at(Some(record.created_at)),
+            at(record.expires_at),
+            at(record.revoked_at),
+        ]);
+    }
+    table
+}

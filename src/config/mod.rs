@@ -1,0 +1,179 @@
+//! The operator's configuration: `vestibule.toml`, and the environment over it.
+//!
+//! Every setting has a default or is asked for by name; `vestibule.toml` at the top of the project is the annotated
+//! example. Loading reports every mistake, not only the first, and a process never starts on a configuration with one.
+//! Absent on purpose: what belongs to the platform team's policies.
+
+mod load;
+mod validate;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::fmt::serde::unsigned_duration::friendly::compact::required as human;
+use serde::Deserialize;
+use url::Url;
+
+use crate::storage::credentials::Credentials;
+use crate::telemetry::TelemetryConfig;
+use crate::worker::events::EventsConfig;
+use crate::worker::inspect::ScannerConfig;
+
+pub use load::{ConfigError, load};
+
+/// Everything that an operator sets.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The listener that apps call.
+    pub public: PublicConfig,
+    /// The listener of operators.
+    pub admin: AdminConfig,
+    /// The durable state.
+    pub store: StoreConfig,
+    /// The platform team's directory.
+    pub policies: PoliciesConfig,
+    /// clamd.
+    pub scanner: ScannerConfig,
+    /// Where storage events come from.
+    pub events: EventsConfig,
+    /// The search for what events missed.
+    pub sweep: SweepConfig,
+    /// The audit trail beside its table.
+    pub audit: AuditConfig,
+    /// Logs, traces and metrics.
+    pub telemetry: TelemetryConfig,
+    /// The store inside this process; needed where a target's provider is `embedded`.
+    pub embedded: Option<EmbeddedSettings>,
+    /// Keys of storage accounts, by the name that `targets.toml` uses.
+    pub credentials: BTreeMap<String, Credentials>,
+}
+
+/// `[public]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PublicConfig {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Where clients reach it, for one-time links; made from `listen` where absent.
+    pub url: Option<Url>,
+    /// Certificate and key; without them only loopback is bound.
+    pub tls: Option<TlsConfig>,
+    /// Says that a proxy in front ends TLS, so that another address than loopback may be bound without certificates.
+    pub behind_proxy: bool,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
+}
+
+impl Default for PublicConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            url: None,
+            tls: None,
+            behind_proxy: false,
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminConfig {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Certificate and key; without them only loopback is bound.
+    pub tls: Option<TlsConfig>,
+    /// Says that a proxy in front ends TLS.
+    pub behind_proxy: bool,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            tls: None,
+            behind_proxy: false,
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+/// A certificate chain and its key, as PEM files; read again when they change.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// The certificate, then its intermediates.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// `[store]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreConfig {
+    /// The SQLite file.
+    pub path: PathBuf,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self { path: "data/vestibule.db".into() }
+    }
+}
+
+/// `[policies]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PoliciesConfig {
+    /// The directory with `targets.toml`, `classifications.toml` and `apps/`.
+    pub dir: PathBuf,
+}
+
+impl Default for PoliciesConfig {
+    fn default() -> Self {
+        Self { dir: "policies".into() }
+    }
+}
+
+/// `[sweep]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SweepConfig {
+    /// Time between two sweeps.
+    #[serde(with = "human")]
+    pub interval: Duration,
+    /// How long after an upload URL's expiry bytes may still arrive: a PUT that began in time may end later.
+    #[serde(with = "human")]
+    pub expiry_grace: Duration,
+}
+
+impl Default for SweepConfig {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(30), expiry_grace: Duration::from_secs(60) }
+    }
+}
+
+/// `[audit]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuditConfig {
+    /// JSON lines beside the table: `stdout` or a file's path; none where absent.
+    pub json_lines: Option<String>,
+}
+
+/// `[embedded]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmbeddedSettings {
+    /// The data directory.
+    pub dir: PathBuf,
+    /// Address and port of the S3 protocol.
+    pub listen: SocketAddr,
+}

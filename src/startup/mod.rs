@@ -1,0 +1,111 @@
+//! Puts the parts together: from a configuration to running listeners and workers.
+//!
+//! Everything that can be wrong is found before a port is served. What the command line needs without listeners is
+//! [`core()`]; what a server needs is [`Application`].
+
+mod application;
+mod signals;
+mod sources;
+mod targets;
+
+use std::sync::Arc;
+
+use crate::app::{App, ScannerState, Settings, SettledHub, Targets, Work};
+use crate::audit::JsonLines;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::identity::Authenticator;
+use crate::policy::{Mistake, Policies};
+use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::store::{Store, StoreError};
+
+pub use application::Application;
+pub use targets::{credentials_of, open_targets};
+
+/// Why nothing could be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The policy directory has mistakes.
+    #[error("the policy directory has {} mistake(s):\n{}", .0.len(), lines(.0))]
+    Policy(Vec<Mistake>),
+    /// The database cannot be used.
+    #[error("cannot open the database: {0}")]
+    Store(#[from] StoreError),
+    /// The audit lines cannot be written.
+    #[error("cannot open the audit file {0}: {1}")]
+    Audit(String, std::io::Error),
+    /// Targets cannot be opened.
+    #[error("{} target(s) cannot be opened:\n{}", .0.len(), lines(.0))]
+    Targets(Vec<String>),
+    /// An event source cannot be opened.
+    #[error("cannot open the event source {0}: {1}")]
+    Source(String, String),
+    /// The embedded store cannot be started.
+    #[error("cannot start the embedded store: {0}")]
+    Embedded(#[from] crate::storage::embedded::EmbeddedError),
+    /// A listener cannot be started.
+    #[error(transparent)]
+    Serve(#[from] crate::http::ServeError),
+    /// Certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] crate::http::TlsError),
+}
+
+fn lines<T: std::fmt::Display>(items: &[T]) -> String {
+    items.iter().map(|item| format!("  - {item}")).collect::<Vec<_>>().join("\n")
+}
+
+/// The use cases over an open database and policy set.
+pub struct Core {
+    /// The use cases.
+    pub app: Arc<App>,
+    /// The audit lines beside the table, to be reopened after rotation.
+    pub audit: Option<Arc<JsonLines>>,
+}
+
+/// Opens database and policies.
+///
+/// # Errors
+/// [`StartError`] where one of them cannot be used.
+pub fn core(config: &Config, targets: Targets, public_url: String, clock: Clock) -> Result<Core, StartError> {
+    let policies = Arc::new(Policies::open(&config.policies.dir).map_err(StartError::Policy)?);
+    core_with(config, policies, targets, public_url, clock)
+}
+
+fn core_with(
+    config: &Config,
+    policies: Arc<Policies>,
+    targets: Targets,
+    public_url: String,
+    clock: Clock,
+) -> Result<Core, StartError> {
+    let audit = match config.audit.json_lines.as_deref() {
+        None => None,
+        Some("stdout") => Some(Arc::new(JsonLines::stdout())),
+        Some(path) => {
+            let file = JsonLines::file(path.as_ref()).map_err(|error| StartError::Audit(path.to_owned(), error))?;
+            Some(Arc::new(file))
+        }
+    };
+    let on_commit = audit.clone().map(|sink| {
+        let hook: crate::store::sqlite::OnCommit = Arc::new(move |lines: &[Arc<str>]| sink.write(lines));
+        hook
+    });
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.store.path, SqliteOptions::default(), on_commit)?);
+    let app = App {
+        authenticator: Authenticator::new(Arc::clone(&store), clock.clone()),
+        store,
+        policies,
+        targets: Arc::new(targets),
+        clock,
+        scanner: Arc::new(ScannerState::default()),
+        work: Work::default(),
+        settled: SettledHub::default(),
+        settings: Settings {
+            public_url,
+            redirect_ttl: std::time::Duration::from_secs(60),
+            expiry_grace: config.sweep.expiry_grace,
+        },
+    };
+    Ok(Core { app: Arc::new(app), audit })
+}
