@@ -24,6 +24,8 @@ use super::{App, Change};
 pub enum Arrival {
     /// Nothing of ours, or nothing there.
     Nothing,
+    /// The bytes of an issued object are there; nobody had noticed before.
+    Arrived(ObjectId),
     /// The object waits for its inspection, or is in it.
     Settling(ObjectId),
     /// The object ended here: rejected at sight.
@@ -122,7 +124,7 @@ impl App {
         metrics::counter!("vestibule_arrivals_total", "source" => source.as_str()).increment(1);
         // Where another node was faster, it has written the same.
         self.advance(&object, Change::to(next).job(job, now)).await?;
-        Ok(if wrong_size { Arrival::Rejected(id) } else { Arrival::Settling(id) })
+        Ok(if wrong_size { Arrival::Rejected(id) } else { Arrival::Arrived(id) })
     }
 
     /// Bytes under a finished upload: somebody used a URL that was still valid. They are removed, and somebody is told.

@@ -25,8 +25,10 @@ impl ScannerState {
 
     /// Notes what a probe found. `ready` closes or opens uploads; `detail` is for people.
     pub fn note(&self, ready: bool, detail: String) {
-        if self.available.swap(ready, Ordering::Relaxed) != ready {
-            tracing::warn!(ready, %detail, "the scanner's state changed");
+        match (self.available.swap(ready, Ordering::Relaxed), ready) {
+            (true, false) => tracing::warn!(%detail, "the scanner is away; uploads are refused"),
+            (false, true) => tracing::info!(%detail, "the scanner answers"),
+            _ => {}
         }
         let mut described = self.described.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *described = Dependency { name: "scanner".into(), ready, detail };

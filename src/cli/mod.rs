@@ -50,7 +50,7 @@ enum Command {
 #[derive(clap::Args)]
 struct ConfigFile {
     /// The configuration file; settings of the environment (`VESTIBULE__SECTION__KEY`) win over it.
-    #[arg(long, env = "VESTIBULE_CONFIG", default_value = "vestibule.toml")]
+    #[arg(long, global = true, env = "VESTIBULE_CONFIG", default_value = "vestibule.toml")]
     config: PathBuf,
 }
 

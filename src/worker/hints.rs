@@ -23,7 +23,7 @@ impl HintHandler for Hints {
         let arrival = self.0.follow_hint(hint).await.map_err(|error| HandleError(error.to_string()))?;
         tracing::debug!(source, ?arrival, "followed a hint");
         Ok(match arrival {
-            Arrival::Settling(object) => Handled::Settling(object),
+            Arrival::Arrived(object) | Arrival::Settling(object) => Handled::Settling(object),
             _ => Handled::Done,
         })
     }

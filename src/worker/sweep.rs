@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{App, Arrival, ArrivalError, Change, OpenTarget, Source};
 use crate::domain::job::JobKind;
 use crate::domain::key::Area;
-use crate::domain::life::State;
+use crate::domain::object::Object;
+use crate::storage::StorageError;
 
 /// Objects looked at before the database and the storage get a rest.
 const PAGE: usize = 500;
@@ -90,7 +91,7 @@ impl Sweep {
             for (key, _) in &page.objects {
                 match self.app.look(open, key, Source::Sweep).await {
                     Ok(Arrival::StrayRemoved(_)) => findings.strays += 1,
-                    Ok(Arrival::Rejected(_)) => findings.arrived += 1,
+                    Ok(Arrival::Arrived(_) | Arrival::Rejected(_)) => findings.arrived += 1,
                     Ok(_) => {}
                     Err(error) => {
                         tracing::warn!(%error, "cannot follow a staged key");
@@ -110,21 +111,36 @@ impl Sweep {
         loop {
             let due = self.app.store.expirable(self.app.clock.now() - grace, PAGE).await?;
             let full = due.len() == PAGE;
+            let mut ended = 0;
             for object in due {
-                let Some(store) = self.app.targets.store(&object.target) else { continue };
-                if let Some(stored) = store.head(&object.keys.staging).await? {
-                    self.app.arrive(object, stored, Source::Sweep).await?;
-                    findings.arrived += 1;
-                } else if let Ok(next) = object.life.clone().expire() {
-                    debug_assert_eq!(next.state(), State::Expired);
-                    let change = Change::to(next).job(JobKind::Purge, self.app.clock.now());
-                    self.app.advance(&object, change).await?;
-                    findings.expired += 1;
+                match self.end(object, findings).await {
+                    Ok(()) => ended += 1,
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot end an expired upload");
+                        findings.failed += 1;
+                    }
                 }
             }
-            if !full {
+            // Where a storage is away, its uploads come again with the next sweep, not in this loop.
+            if !full || ended == 0 {
                 return Ok(());
             }
         }
+    }
+
+    /// Ends one upload whose URL has expired: as arrived where its bytes are there, else as expired.
+    async fn end(&self, object: Object, findings: &mut Findings) -> Result<(), ArrivalError> {
+        let Some(store) = self.app.targets.store(&object.target) else {
+            return Err(StorageError::Unavailable(format!("the target {} is not configured", object.target)).into());
+        };
+        if let Some(stored) = store.head(&object.keys.staging).await? {
+            self.app.arrive(object, stored, Source::Sweep).await?;
+            findings.arrived += 1;
+        } else if let Ok(next) = object.life.clone().expire() {
+            let change = Change::to(next).job(JobKind::Purge, self.app.clock.now());
+            self.app.advance(&object, change).await?;
+            findings.expired += 1;
+        }
+        Ok(())
     }
 }

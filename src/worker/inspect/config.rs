@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub struct ScannerConfig {
     /// `unix:/run/clamav/clamd.ctl` or `tcp:127.0.0.1:3310`. clamd speaks no TLS and knows no password: TCP only on a
     /// network where nobody else listens.
+    #[serde(default = "debian")]
     pub address: ScannerAddress,
     /// Longest time for a connection and for a short command.
     #[serde(default = "default_connect_timeout", with = "human")]
@@ -48,8 +49,12 @@ pub struct ScannerConfig {
 impl Default for ScannerConfig {
     /// Debian's clamd.
     fn default() -> Self {
-        Self::at(ScannerAddress::Unix("/run/clamav/clamd.ctl".into()))
+        Self::at(debian())
     }
+}
+
+fn debian() -> ScannerAddress {
+    ScannerAddress::Unix("/run/clamav/clamd.ctl".into())
 }
 
 impl ScannerConfig {
