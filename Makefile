@@ -1,0 +1,39 @@
+# What people type. `make help` lists the targets; each installs what it lacks, and says what that is.
+# The work itself is in scripts/, localstack/ and demo/, where it can be read and run alone.
+
+# Tests, clippy and the binary share one set of features and so one set of build artifacts.
+FEATURES := --features fault-points
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench fmt clean-environment
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## the main job on this machine, with real files; leaves a gateway running to play with
+	@scripts/need cargo cc
+	@demo/run
+
+test: ## every test, on LocalStack, Azurite and clamd, which are installed and started
+	@scripts/need cargo cc nextest
+	@localstack/up
+	@scripts/test $(FEATURES)
+
+check: ## format, lints, documentation, licences, generated files, example policies
+	@scripts/need cargo cc fmt clippy deny
+	cargo fmt --check
+	cargo clippy --all-targets $(FEATURES) -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --lib --no-deps $(FEATURES)
+	@scripts/deny
+	@scripts/generated $(FEATURES)
+	cargo run --quiet $(FEATURES) -- policy check policies
+
+bench: ## speed of minting, deciding and committing, and of a whole request beside bare actix
+	@scripts/need cargo cc wrk
+	@benches/load/run
+
+fmt: ## format the Rust files
+	@scripts/need cargo fmt
+	cargo fmt
+
+clean-environment: ## end LocalStack, Azurite and clamd of this checkout; what was installed stays
+	@localstack/down
