@@ -38,6 +38,7 @@ pub use lifecycle::Change;
 pub use objects::ObjectPage;
 pub use request_download::{DownloadQuery, IssuedDownload, Which};
 pub use request_upload::IssuedUpload;
+pub use review::ReviewAct;
 pub use settled::SettledHub;
 pub use targets::{OpenTarget, Targets};
 pub use tokens::{CreatedToken, NewToken};

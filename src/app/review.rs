@@ -16,64 +16,29 @@ use super::{App, Change, RequestContext};
 /// Shortest and longest written reason, in characters.
 const REASON_LENGTH: std::ops::RangeInclusive<usize> = 3..=1000;
 
-/// What a reviewer does.
+/// What a reviewer does with an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Act {
+pub enum ReviewAct {
+    /// Lets a quarantined or unscannable object through.
     Release,
+    /// Deletes an object, whoever's it is.
     Delete,
+    /// Has an unscannable object inspected again.
     InspectAgain,
 }
 
 impl App {
-    /// Lets a quarantined or unscannable object through.
+    /// Carries out a reviewer's decision, with a written reason. The object as it stands then.
     ///
     /// # Errors
     /// The refusal, recorded.
-    pub async fn release(
+    pub async fn review(
         &self,
         context: &RequestContext,
         who: &Operator,
         id: ObjectId,
         reason: Result<String, Refusal>,
-    ) -> Result<Object, Refusal> {
-        self.review(context, who, id, reason, Act::Release).await
-    }
-
-    /// Deletes an object, whoever's it is.
-    ///
-    /// # Errors
-    /// The refusal, recorded.
-    pub async fn review_delete(
-        &self,
-        context: &RequestContext,
-        who: &Operator,
-        id: ObjectId,
-        reason: Result<String, Refusal>,
-    ) -> Result<Object, Refusal> {
-        self.review(context, who, id, reason, Act::Delete).await
-    }
-
-    /// Has an unscannable object inspected again.
-    ///
-    /// # Errors
-    /// The refusal, recorded.
-    pub async fn inspect_again(
-        &self,
-        context: &RequestContext,
-        who: &Operator,
-        id: ObjectId,
-        reason: Result<String, Refusal>,
-    ) -> Result<Object, Refusal> {
-        self.review(context, who, id, reason, Act::InspectAgain).await
-    }
-
-    async fn review(
-        &self,
-        context: &RequestContext,
-        who: &Operator,
-        id: ObjectId,
-        reason: Result<String, Refusal>,
-        act: Act,
+        act: ReviewAct,
     ) -> Result<Object, Refusal> {
         let mut seen = None;
         match self.try_review(context, who, id, reason, act, &mut seen).await {
@@ -90,7 +55,7 @@ impl App {
         who: &Operator,
         id: ObjectId,
         reason: Result<String, Refusal>,
-        act: Act,
+        act: ReviewAct,
         seen: &mut Option<Object>,
     ) -> Result<Object, Refusal> {
         let reason = reason?;
@@ -106,15 +71,15 @@ impl App {
         let mut audit = context.entry(now, act.action(), Outcome::Allowed, 200).by_operator(who).about_object(object);
         audit.detail = Some(reason.trim().to_owned());
         let change = match act {
-            Act::Release => {
+            ReviewAct::Release => {
                 let review = Review { by: who.name.clone(), reason: reason.trim().to_owned() };
                 Change::to(object.life.clone().release(review).map_err(conflict)?).job(JobKind::Promote, now)
             }
-            Act::InspectAgain => {
+            ReviewAct::InspectAgain => {
                 Change::to(object.life.clone().inspect_again().map_err(conflict)?).job(JobKind::Inspect, now)
             }
-            Act::Delete if matches!(object.life, Life::Deleted { .. }) => return Ok(object.clone()),
-            Act::Delete => {
+            ReviewAct::Delete if matches!(object.life, Life::Deleted { .. }) => return Ok(object.clone()),
+            ReviewAct::Delete => {
                 let next = object.life.clone().delete(reason.trim().to_owned()).map_err(conflict)?;
                 Change::to(next).job(JobKind::Purge, purge_due(object, self))
             }
@@ -125,12 +90,13 @@ impl App {
     }
 }
 
-impl Act {
-    fn action(self) -> AuditAction {
+impl ReviewAct {
+    /// How the audit trail names it.
+    pub fn action(self) -> AuditAction {
         match self {
-            Act::Release => AuditAction::ReleaseObject,
-            Act::Delete => AuditAction::ReviewDelete,
-            Act::InspectAgain => AuditAction::InspectAgain,
+            ReviewAct::Release => AuditAction::ReleaseObject,
+            ReviewAct::Delete => AuditAction::ReviewDelete,
+            ReviewAct::InspectAgain => AuditAction::InspectAgain,
         }
     }
 }

@@ -20,4 +20,5 @@ pub mod principal;
 pub mod refusal;
 pub mod scope;
 pub mod target;
+pub(crate) mod text;
 pub mod verdict;

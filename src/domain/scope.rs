@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{AppName, TargetName};
 use super::key::Prefix;
+use super::text::written_as_text;
 
 /// What a principal may do with an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -42,7 +43,7 @@ impl Action {
 }
 
 /// One scope of a token.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Scope {
     /// The target, or `None` for every target.
     pub target: Option<TargetName>,
@@ -112,18 +113,7 @@ impl fmt::Display for Scope {
     }
 }
 
-impl Serialize for Scope {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Scope {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+written_as_text!(Scope);
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 
-use crate::app::{App, ObjectView};
+use crate::app::{App, ObjectView, ReviewAct};
 use crate::domain::audit::AuditAction;
 use crate::domain::ids::{AppName, ObjectId};
 use crate::domain::object::Object;
@@ -145,7 +145,7 @@ pub(in crate::http) async fn get_object(
 }
 
 macro_rules! review_act {
-    ($(#[$doc:meta])* $handler:ident, $path:literal, $verb:ident, $action:ident) => {
+    ($(#[$doc:meta])* $handler:ident, $path:literal, $act:ident) => {
         $(#[$doc])*
         #[utoipa::path(
             post, path = $path, tag = "review", security(("bearer" = [])), request_body = ReasonBody,
@@ -164,8 +164,8 @@ macro_rules! review_act {
         ) -> Result<HttpResponse, Problem> {
             let context = context.with_body(body.digest);
             let result = match object_id(&id) {
-                Ok(id) => app.$verb(&context.0, &who.0, id, body.parsed.map(|body| body.reason)).await,
-                Err(refusal) => Err(app.refuse_operator(&context.0, &who.0, AuditAction::$action, refusal).await),
+                Ok(id) => app.review(&context.0, &who.0, id, body.parsed.map(|body| body.reason), ReviewAct::$act).await,
+                Err(refusal) => Err(app.refuse_operator(&context.0, &who.0, ReviewAct::$act.action(), refusal).await),
             };
             let object = result.map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
             Ok(HttpResponse::Ok().json(HeldObject::from(&object)))
@@ -175,13 +175,13 @@ macro_rules! review_act {
 
 review_act!(
     /// Lets a held object through.
-    release_object, "/admin/objects/{id}/release", release, ReleaseObject
+    release_object, "/admin/objects/{id}/release", Release
 );
 review_act!(
     /// Deletes an object and its bytes.
-    delete_object, "/admin/objects/{id}/delete", review_delete, ReviewDelete
+    delete_object, "/admin/objects/{id}/delete", Delete
 );
 review_act!(
     /// Has an unscannable object inspected again.
-    inspect_object, "/admin/objects/{id}/inspect", inspect_again, InspectAgain
+    inspect_object, "/admin/objects/{id}/inspect", InspectAgain
 );
