@@ -18,3 +18,4 @@ mod signing_azure;
 mod signing_s3;
 mod store_conformance;
 mod store_sqlite;
+mod tidy;
