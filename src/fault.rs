@@ -14,10 +14,10 @@ pub async fn point(name: &'static str) {
     if std::env::var("VESTIBULE_FAULT").as_deref() != Ok(name) {
         return;
     }
-    if let Some(marker) = std::env::var_os("VESTIBULE_FAULT_MARKER") {
-        if let Err(error) = std::fs::write(marker, name) {
-            tracing::error!(%error, "cannot write the fault marker");
-        }
+    if let Some(marker) = std::env::var_os("VESTIBULE_FAULT_MARKER")
+        && let Err(error) = std::fs::write(marker, name)
+    {
+        tracing::error!(%error, "cannot write the fault marker");
     }
     std::future::pending::<()>().await;
 }

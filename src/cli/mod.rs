@@ -98,8 +98,8 @@ pub fn run() -> ExitCode {
     };
     let result = runtime.block_on(async {
         match cli.command {
-            Command::Serve(file) => serve::run(&file).await,
-            Command::Dev(dev) => dev.run().await,
+            Command::Serve(file) => Box::pin(serve::run(&file)).await,
+            Command::Dev(dev) => Box::pin(dev.run()).await,
             Command::Policy(policy) => policy.run(),
             Command::Token(token) => token.run().await,
             Command::Target(target) => target.run().await,

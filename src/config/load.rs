@@ -53,10 +53,10 @@ fn deserialize(mut root: Value) -> (Option<Config>, Vec<String>) {
         };
         let mut path: Vec<String> = track.path().iter().map(ToString::to_string).collect();
         let text = plain(&error);
-        if let Some(name) = text.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) {
-            if path.last().is_none_or(|last| last != name) {
-                path.push(name.to_owned());
-            }
+        if let Some(name) = text.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next())
+            && path.last().is_none_or(|last| last != name)
+        {
+            path.push(name.to_owned());
         }
         mistakes.push(format!("{}: {text}", path.join(".")));
         if !remove(&mut root, &path) {

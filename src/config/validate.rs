@@ -15,12 +15,12 @@ pub(super) fn mistakes(config: &Config) -> Vec<String> {
     if public.listen == admin.listen && public.listen.port() != 0 {
         found.push("admin.listen: must differ from public.listen".into());
     }
-    if let Some(url) = &public.url {
-        if !matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some() {
-            found.push(
-                "public.url: must be an http or https address without query, for example https://files.example".into(),
-            );
-        }
+    if let Some(url) = &public.url
+        && (!matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some())
+    {
+        found.push(
+            "public.url: must be an http or https address without query, for example https://files.example".into(),
+        );
     }
     for tls in [public.tls.as_ref(), admin.tls.as_ref()].into_iter().flatten() {
         for file in [&tls.certificate, &tls.key] {

@@ -44,6 +44,7 @@ pub fn eicar() -> Vec<u8> {
 }
 
 /// A name that no other test uses: buckets, queues, containers.
+#[allow(clippy::disallowed_methods, reason = "names of tests are random on purpose")]
 pub fn unique(prefix: &str) -> String {
     let id = uuid::Uuid::new_v4().simple().to_string();
     format!("{prefix}-{}", &id[..12])

@@ -65,8 +65,11 @@ pub(super) fn configure(config: &mut ServiceConfig) {
     config.default_service(web::to(not_found));
 }
 
+/// A method's name and what makes its route.
+type Method = (&'static str, fn() -> Route);
+
 /// One resource: its methods, the preflight, and 405 with `Allow` for every other method.
-pub(super) fn resource(config: &mut ServiceConfig, path: &'static str, methods: &[(&'static str, fn() -> Route)]) {
+pub(super) fn resource(config: &mut ServiceConfig, path: &'static str, methods: &[Method]) {
     let mut resource = web::resource(path).route(web::method(actix_web::http::Method::OPTIONS).to(cors::preflight));
     let mut allow = Vec::new();
     for (name, route) in methods {
