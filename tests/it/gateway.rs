@@ -14,19 +14,29 @@ use crate::harness;
 /// How long anything that should happen by itself may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running `vestibule dev`, with environment settings over its defaults.
+/// Which command runs.
+#[derive(Clone, Copy)]
+enum Mode {
+    /// `vestibule dev`: everything on this machine.
+    Dev,
+    /// `vestibule serve`: production, with the configuration file of the directory.
+    Serve,
+}
+
+/// A running `vestibule dev` or `vestibule serve`, with environment settings over its defaults.
 pub struct Gateway {
     child: Child,
     binary: PathBuf,
+    mode: Mode,
     environment: BTreeMap<String, String>,
     dir: tempfile::TempDir,
     /// The public listener, for example `http://127.0.0.1:40001`.
     pub public: String,
     /// The admin listener.
     pub admin: String,
-    /// The embedded store.
+    /// The embedded store; empty under `serve`.
     pub storage: String,
-    /// A `where2eat` workflow's token.
+    /// A workflow's token: of `where2eat`, or of the app that [`Gateway::serve_in`] was told.
     pub token: String,
     /// An operator's token.
     pub admin_token: String,
@@ -59,14 +69,49 @@ impl Gateway {
         ] {
             environment.entry(name.to_owned()).or_insert_with(|| value.to_owned());
         }
+        Self::launch(dir, Mode::Dev, environment, None).await
+    }
+
+    /// Starts `vestibule serve` in a directory that holds `vestibule.toml` and `policies/`; its database lies there too.
+    /// The tokens are made on the command line: a workflow's of `app`, and an operator's.
+    pub async fn serve_in(dir: tempfile::TempDir, app: &str, settings: &[(&str, &str)]) -> Self {
+        let mut environment: BTreeMap<String, String> =
+            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        for (name, value) in [
+            ("VESTIBULE__PUBLIC__LISTEN", "127.0.0.1:0".to_owned()),
+            ("VESTIBULE__ADMIN__LISTEN", "127.0.0.1:0".to_owned()),
+            ("VESTIBULE__SCANNER__ADDRESS", format!("unix:{}", harness::env("VESTIBULE_TEST_CLAMD_SOCKET"))),
+            ("VESTIBULE__STORE__PATH", dir.path().join("vestibule.db").display().to_string()),
+            ("VESTIBULE__POLICIES__DIR", dir.path().join("policies").display().to_string()),
+            ("VESTIBULE__TELEMETRY__LOG", "json".to_owned()),
+            ("VESTIBULE__TELEMETRY__FILTER", "info,vestibule=debug".to_owned()),
+        ] {
+            environment.entry(name.to_owned()).or_insert(value);
+        }
+        let token = command_line(dir.path(), &environment, &["token", "create", "--app", app, "--workflow", "tests"]);
+        let operator = command_line(dir.path(), &environment, &["token", "create", "--operator", "tests"]);
+        Self::launch(dir, Mode::Serve, environment, Some((token, operator))).await
+    }
+
+    async fn launch(
+        dir: tempfile::TempDir,
+        mode: Mode,
+        mut environment: BTreeMap<String, String>,
+        tokens: Option<(String, String)>,
+    ) -> Self {
         let binary = PathBuf::from(env!("CARGO_BIN_EXE_vestibule"));
-        let (child, ready) = spawn(&binary, dir.path(), &environment).await;
-        let text = |name: &str| ready[name].as_str().unwrap().to_owned();
+        let (child, ready) = spawn(&binary, mode, dir.path(), &environment).await;
+        let text = |name: &str| ready[name].as_str().unwrap_or_default().to_owned();
+        let listeners: &[(&str, &str)] = match mode {
+            Mode::Dev => &[("public", "PUBLIC"), ("admin", "ADMIN"), ("storage", "EMBEDDED")],
+            Mode::Serve => &[("public", "PUBLIC"), ("admin", "ADMIN")],
+        };
         // The next start on this directory takes the same ports, so that URLs go on working.
-        for (name, setting) in [("public", "PUBLIC"), ("admin", "ADMIN"), ("storage", "EMBEDDED")] {
+        for (name, setting) in listeners {
             let address = text(name).trim_start_matches("http://").to_owned();
             environment.insert(format!("VESTIBULE__{setting}__LISTEN"), address);
         }
+        let (token, admin_token) = tokens.unwrap_or_else(|| (text("token"), text("adminToken")));
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(Duration::from_secs(30))
@@ -76,14 +121,20 @@ impl Gateway {
             public: text("public"),
             admin: text("admin"),
             storage: text("storage"),
-            token: text("token"),
-            admin_token: text("adminToken"),
+            token,
+            admin_token,
             child,
             binary,
+            mode,
             environment,
             dir,
             http,
         }
+    }
+
+    /// Runs the binary with the gateway's directory and environment: exit code, standard output, standard error.
+    pub fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        run(&self.binary, self.dir.path(), &self.environment, arguments)
     }
 
     /// The process id.
@@ -116,7 +167,7 @@ impl Gateway {
                 None => self.environment.remove(*name),
             };
         }
-        let (child, _) = spawn(&self.binary, self.dir.path(), &self.environment).await;
+        let (child, _) = spawn(&self.binary, self.mode, self.dir.path(), &self.environment).await;
         self.child = child;
     }
 
@@ -163,7 +214,12 @@ impl Gateway {
 
     /// Sends bytes exactly as an answer of `request-upload` says; the storage's status.
     pub async fn put(&self, issued: &Value, bytes: Vec<u8>) -> u16 {
-        let mut request = self.http.put(issued["uploadUrl"].as_str().unwrap()).body(bytes);
+        let mut request = self.http.put(issued["uploadUrl"].as_str().unwrap());
+        if bytes.is_empty() {
+            // The client itself says nothing about the length of an empty body.
+            request = request.header("content-length", "0");
+        }
+        request = request.body(bytes);
         for (name, value) in issued["headers"].as_object().unwrap() {
             if name != "content-length" {
                 request = request.header(name, value.as_str().unwrap());
@@ -215,13 +271,37 @@ pub async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
     (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
 }
 
-async fn spawn(binary: &Path, dir: &Path, environment: &BTreeMap<String, String>) -> (Child, Value) {
-    let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.join("gateway.log")).unwrap();
+fn run(binary: &Path, dir: &Path, environment: &BTreeMap<String, String>, arguments: &[&str]) -> (i32, String, String) {
+    let run = Command::new(binary)
+        .args(arguments)
+        .envs(environment)
+        .env("VESTIBULE_CONFIG", dir.join("vestibule.toml"))
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (run.status.code().unwrap(), text(run.stdout), text(run.stderr))
+}
+
+/// What a command that must succeed printed.
+fn command_line(dir: &Path, environment: &BTreeMap<String, String>, arguments: &[&str]) -> String {
+    let (code, printed, errors) = run(Path::new(env!("CARGO_BIN_EXE_vestibule")), dir, environment, arguments);
+    assert_eq!(code, 0, "{arguments:?}: {errors}");
+    printed.trim().to_owned()
+}
+
+/// Starts the process and waits until it says where it listens.
+async fn spawn(binary: &Path, mode: Mode, dir: &Path, environment: &BTreeMap<String, String>) -> (Child, Value) {
+    let path = dir.join("gateway.log");
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(&path).unwrap();
+    let before = usize::try_from(log.metadata().unwrap().len()).unwrap();
     let ready = dir.join("ready.json");
     let _ = std::fs::remove_file(&ready);
-    let mut child = Command::new(binary)
-        .args(["dev", "--json", "--data"])
-        .arg(dir)
+    let mut command = Command::new(binary);
+    match mode {
+        Mode::Dev => command.args(["dev", "--json", "--data"]).arg(dir),
+        Mode::Serve => command.args(["serve", "--config"]).arg(dir.join("vestibule.toml")),
+    };
+    let mut child = command
         .envs(environment)
         .stdin(Stdio::null())
         .stdout(std::fs::File::create(&ready).unwrap())
@@ -230,15 +310,26 @@ async fn spawn(binary: &Path, dir: &Path, environment: &BTreeMap<String, String>
         .unwrap();
     let started = Instant::now();
     loop {
-        let line = std::fs::read_to_string(&ready).unwrap_or_default();
-        if let Ok(ready) = serde_json::from_str(&line) {
+        let logged = std::fs::read_to_string(&path).unwrap_or_default();
+        let found = match mode {
+            Mode::Dev => serde_json::from_str(&std::fs::read_to_string(&ready).unwrap_or_default()).ok(),
+            Mode::Serve => logged.get(before..).and_then(listening),
+        };
+        if let Some(ready) = found {
             return (child, ready);
         }
         if let Ok(Some(status)) = child.try_wait() {
-            let log = std::fs::read_to_string(dir.join("gateway.log")).unwrap_or_default();
-            panic!("the gateway ended with {status}:\n{log}");
+            panic!("the gateway ended with {status}:\n{logged}");
         }
-        assert!(started.elapsed() < PATIENCE, "the gateway did not become ready");
+        assert!(started.elapsed() < PATIENCE, "the gateway did not become ready:\n{logged}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// The addresses of the line with which `serve` says that it listens.
+fn listening(log: &str) -> Option<Value> {
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let line = lines.map(|line| line["fields"].clone()).find(|fields| fields["message"] == "listening")?;
+    let origin = |name: &str| format!("http://{}", line[name].as_str().unwrap());
+    Some(json!({ "public": origin("public"), "admin": origin("admin") }))
 }
