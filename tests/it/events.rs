@@ -4,7 +4,7 @@
 //! emitter in `localstack/`. Each test makes its own bucket, queue and topic and removes them. The handler here only
 //! records: what a hint means is tested where it is decided.
 
-mod aws;
+pub(crate) mod aws;
 mod azure_queue;
 mod eventbridge;
 mod http;

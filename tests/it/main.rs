@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "a test binary has no public items")]
 
 mod azure;
+mod cloud;
 mod conformance;
 mod embedded;
 mod events;

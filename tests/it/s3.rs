@@ -71,7 +71,7 @@ async fn open(target: &Target) -> S3Store {
 }
 
 /// A client with every right, to arrange what the tests need.
-fn owner() -> aws_sdk_s3::Client {
+pub(crate) fn owner() -> aws_sdk_s3::Client {
     let config = aws_sdk_s3::config::Builder::new()
         .behavior_version_latest()
         .region(aws_sdk_s3::config::Region::new(harness::env("VESTIBULE_TEST_S3_REGION")))
@@ -82,12 +82,12 @@ fn owner() -> aws_sdk_s3::Client {
 }
 
 /// A bucket of one test, removed with everything in it when dropped.
-struct Bucket {
-    name: String,
+pub(crate) struct Bucket {
+    pub name: String,
 }
 
 impl Bucket {
-    async fn create(versioned: bool) -> Self {
+    pub(crate) async fn create(versioned: bool) -> Self {
         let name = harness::unique("s3");
         let region = BucketLocationConstraint::from(harness::env("VESTIBULE_TEST_S3_REGION").as_str());
         let place = CreateBucketConfiguration::builder().location_constraint(region).build();

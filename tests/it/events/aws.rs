@@ -100,6 +100,11 @@ impl TestQueue {
     }
 }
 
+/// Deletes a queue, from any runtime.
+pub async fn delete_queue(url: &str) {
+    sqs_client().delete_queue().queue_url(url).send().await.unwrap();
+}
+
 pub fn source(url: &str, visibility: u64) -> SqsSource {
     SqsSource {
         queue_url: url.to_owned(),
@@ -195,12 +200,13 @@ async fn post(service: &str, request: reqwest::RequestBuilder) -> String {
 
 /// One call of the SNS query API; returns the XML.
 pub async fn sns(action: &str, parameters: &[(&str, &str)]) -> String {
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    query.append_pair("Action", action).append_pair("Version", "2010-03-31").extend_pairs(parameters);
-    let request = reqwest::Client::new()
-        .post(endpoint())
-        .header("content-type", "application/x-www-form-urlencoded")
-        .body(query.finish());
+    let body = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("Action", action)
+        .append_pair("Version", "2010-03-31")
+        .extend_pairs(parameters)
+        .finish();
+    let request =
+        reqwest::Client::new().post(endpoint()).header("content-type", "application/x-www-form-urlencoded").body(body);
     post("sns", request).await
 }
 
