@@ -74,9 +74,13 @@ impl App {
         if hint.kind == HintKind::Removed {
             return Ok(Arrival::Nothing);
         }
+        // Buckets of two providers may have the same name; the record knows which one is meant.
         for open in self.targets.staged_in(&hint.bucket) {
             if open.target.staging_prefix.contains_path(&hint.key) {
-                return self.look(&open, &hint.key, Source::Event).await;
+                let arrival = self.look(&open, &hint.key, Source::Event).await?;
+                if arrival != Arrival::Nothing {
+                    return Ok(arrival);
+                }
             }
         }
         Ok(Arrival::Nothing)
@@ -135,7 +139,22 @@ impl App {
                 return Ok(Arrival::Known(object.id));
             }
         }
-        let Some(stored) = store.head(&object.keys.staging).await? else { return Ok(Arrival::Known(object.id)) };
+        match store.head(&object.keys.staging).await? {
+            Some(stored) => self.discard_stray(object, &stored, store).await,
+            None => Ok(Arrival::Known(object.id)),
+        }
+    }
+
+    /// Removes bytes that no upload of this object may have left, after it was recorded.
+    ///
+    /// # Errors
+    /// [`ArrivalError`] where the database or the storage is away.
+    pub async fn discard_stray(
+        &self,
+        object: &Object,
+        stored: &StoredObject,
+        store: &dyn ObjectStore,
+    ) -> Result<Arrival, ArrivalError> {
         let mut entry =
             AuditEntry::new(self.clock.now(), AuditAction::RemoveStray, Outcome::Allowed).about_object(object);
         entry.grant_id = Some(object.grant);

@@ -23,6 +23,8 @@ mod view;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
@@ -92,4 +94,16 @@ pub struct Settings {
     pub redirect_ttl: Duration,
     /// How long after an upload URL's expiry bytes may still arrive: a PUT that began in time may end later.
     pub expiry_grace: Duration,
+}
+
+/// The slowest client that is waited for, in bytes a second: 2 Mbit/s.
+const SLOWEST: u64 = 256 * 1024;
+
+impl Settings {
+    /// How long after its URL's expiry an upload of this size may still be on its way: storages look at the expiry when a
+    /// request begins, and a large file over a slow line ends much later.
+    pub fn grace_for(&self, size: u64) -> SignedDuration {
+        let grace = self.expiry_grace.saturating_add(Duration::from_secs(size / SLOWEST));
+        SignedDuration::try_from(grace).unwrap_or(SignedDuration::ZERO)
+    }
 }

@@ -140,10 +140,7 @@ impl App {
 /// Bytes are removed at once, except where a client may still be sending them: then when its URL has ended.
 pub(super) fn purge_due(object: &Object, app: &App) -> jiff::Timestamp {
     match object.life {
-        Life::Issued => {
-            let grace = jiff::SignedDuration::try_from(app.settings.expiry_grace).unwrap_or(jiff::SignedDuration::ZERO);
-            object.upload_expires_at + grace
-        }
+        Life::Issued => object.upload_expires_at + app.settings.grace_for(object.size),
         _ => app.clock.now(),
     }
 }

@@ -1,20 +1,22 @@
 //! A workflow asks to upload one object.
 //!
-//! Decide, record (object, grant, quota and audit entry in one commit), sign, answer: in that order, so that no URL
-//! leaves the process without a durable record (P3).
+//! Decide, sign, record (object, grant, quota and audit entry in one commit), answer: no URL leaves the process without a
+//! durable record (P3), and nothing is recorded that could not be signed.
+
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::audit::{AuditAction, Outcome};
-use crate::domain::grant::{UploadGrant, UploadPermit};
-use crate::domain::ids::{GrantId, ObjectId};
-use crate::domain::key::ObjectKeys;
+use crate::domain::grant::{UploadGrant, UploadMethod, UploadPermit};
+use crate::domain::ids::{GrantId, ObjectId, TargetName};
+use crate::domain::key::{ObjectKeys, Prefix};
 use crate::domain::life::Life;
 use crate::domain::object::Object;
 use crate::domain::principal::Principal;
 use crate::domain::refusal::{Reason, Refusal};
-use crate::policy::{self, UploadRequest};
-use crate::storage::{MintedUpload, Provider};
+use crate::policy::{self, PolicySet, UploadRequest};
+use crate::storage::{MintedUpload, ObjectStore, Provider};
 use crate::store::{Idempotency, IssueOutcome, IssueUpload};
 
 use super::failure::Refused;
@@ -28,7 +30,7 @@ pub struct IssuedUpload {
     /// The URL with its headers or fields.
     pub upload: MintedUpload,
     /// PUT or POST.
-    pub method: crate::domain::grant::UploadMethod,
+    pub method: UploadMethod,
 }
 
 impl App {
@@ -73,9 +75,10 @@ impl App {
         let now = self.clock.now();
         let policies = self.policies.current();
         let permit = policy::decide_upload(&policies, who, &request, |target| Provider::of(target).methods(), now)?;
-        let quota = permit.quota;
-        let rule = permit.rule.clone();
+        let store = self.store_decided_on(&policies, &permit.target)?;
+        let (quota, rule, prefix) = (permit.quota, permit.rule.clone(), permit.prefix.clone());
         let object = self.new_object(who, request, permit, now)?;
+        let upload = store.mint_upload(&grant(&object))?;
 
         let mut audit = context
             .entry(now, AuditAction::RequestUpload, Outcome::Allowed, 201)
@@ -84,9 +87,13 @@ impl App {
         audit.rule = Some(rule);
         audit.grant_id = Some(object.grant);
         let issue = IssueUpload { object: object.clone(), quota, idempotency, audit };
-        let object = match self.store.issue_upload(issue).await? {
-            IssueOutcome::Issued => object,
-            IssueOutcome::Repeated(earlier) => repeatable(*earlier, now)?,
+        let issued = match self.store.issue_upload(issue).await? {
+            IssueOutcome::Issued => IssuedUpload { object: object.id, upload, method: object.method },
+            IssueOutcome::Repeated(earlier) => {
+                let earlier = repeatable(*earlier, &object, &prefix, now)?;
+                let upload = store.mint_upload(&grant(&earlier))?;
+                IssuedUpload { object: earlier.id, upload, method: earlier.method }
+            }
             IssueOutcome::KeyReused => {
                 return Err(Refusal::new(
                     Reason::IdempotencyKeyReused,
@@ -117,21 +124,7 @@ impl App {
             }
         };
         crate::fault::point("upload.committed").await;
-
-        let store = self.target_store(&object.target)?;
-        let grant = UploadGrant {
-            id: object.grant,
-            object: object.id,
-            key: object.keys.staging.clone(),
-            method: object.method,
-            size: object.size,
-            content_type: object.content_type.clone(),
-            sha256: object.sha256,
-            issued_at: object.created_at,
-            expires_at: object.upload_expires_at,
-        };
-        let upload = store.mint_upload(&grant)?;
-        Ok(IssuedUpload { object: object.id, upload, method: object.method })
+        Ok(issued)
     }
 
     fn new_object(
@@ -173,18 +166,52 @@ impl App {
         })
     }
 
-    pub(super) fn target_store(
-        &self,
-        name: &crate::domain::ids::TargetName,
-    ) -> Result<std::sync::Arc<dyn crate::storage::ObjectStore>, Refusal> {
+    /// The store of a target as the decision saw it. While a reload replaces policies and targets, the two may differ
+    /// for an instant; nothing is signed then.
+    fn store_decided_on(&self, set: &PolicySet, name: &TargetName) -> Result<Arc<dyn ObjectStore>, Refusal> {
+        match self.targets.open(name) {
+            Some(open) if set.target(name) == Some(&open.target) => Ok(open.store),
+            _ => {
+                Err(Refusal::new(Reason::Overloaded, "The policies are being reloaded. Try again shortly.")
+                    .retry_after(1))
+            }
+        }
+    }
+
+    /// The store of an object that exists already.
+    pub(super) fn target_store(&self, name: &TargetName) -> Result<Arc<dyn ObjectStore>, Refusal> {
         self.targets.store(name).ok_or_else(|| {
             Refusal::new(Reason::StorageUnavailable, format!("The target {name} is not configured any more."))
         })
     }
 }
 
-/// The same request once more gets the same object, as long as its URL can still be used.
-fn repeatable(earlier: Object, now: Timestamp) -> Result<Object, Refusal> {
+fn grant(object: &Object) -> UploadGrant {
+    UploadGrant {
+        id: object.grant,
+        object: object.id,
+        key: object.keys.staging.clone(),
+        method: object.method,
+        size: object.size,
+        content_type: object.content_type.clone(),
+        sha256: object.sha256,
+        issued_at: object.created_at,
+        expires_at: object.upload_expires_at,
+    }
+}
+
+/// The same request once more gets the same object, as long as its URL can still be used and today's decision is the
+/// same: neither another environment nor another target may come in through an old key.
+fn repeatable(earlier: Object, decided: &Object, prefix: &Prefix, now: Timestamp) -> Result<Object, Refusal> {
+    let same = earlier.environment == decided.environment
+        && earlier.target == decided.target
+        && prefix.contains_path(earlier.keys.served.path());
+    if !same {
+        return Err(Refusal::new(
+            Reason::IdempotencyKeyReused,
+            "This Idempotency-Key stands for an upload to another place. Use a new key.",
+        ));
+    }
     if earlier.life == Life::Issued && earlier.upload_expires_at > now {
         return Ok(earlier);
     }

@@ -38,6 +38,11 @@ impl Targets {
         self.0.store(Arc::new(map));
     }
 
+    /// This target with its store; `None` where the policy set no longer names it.
+    pub fn open(&self, name: &TargetName) -> Option<OpenTarget> {
+        self.0.load().get(name).cloned()
+    }
+
     /// The store of this target; `None` where the policy set no longer names it.
     pub fn store(&self, name: &TargetName) -> Option<Arc<dyn ObjectStore>> {
         self.0.load().get(name).map(|open| Arc::clone(&open.store))

@@ -254,12 +254,13 @@ impl Life {
         }
     }
 
-    /// The bounded tries are used up and nobody could judge the bytes.
+    /// The bounded tries are used up: nobody could judge the bytes, or nobody could copy them.
     pub fn give_up(self, detail: String) -> Next {
         match self {
             Life::Uploaded { staged } | Life::Scanning { staged } => {
                 Ok(Life::Unscannable { staged, verdict: None, detail })
             }
+            Life::Promoting { staged, verdict, .. } => Ok(Life::Unscannable { staged, verdict, detail }),
             other => Err(other.refuse("held")),
         }
     }

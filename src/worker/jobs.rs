@@ -1,17 +1,20 @@
 //! The work itself: inspect, promote, remove. Every job is idempotent and looks at the object before it acts.
 //!
-//! A job that fails for a passing reason is given back with a growing delay. Inspection gives up after a bounded number
-//! of tries and holds the object; the others go on trying, because the bytes must end in a final state.
+//! A job that fails for a passing reason is given back with a growing delay. Inspection and promotion give up after a
+//! bounded number of tries and hold the object for a reviewer; removals go on trying.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use jiff::SignedDuration;
+use sha2::{Digest, Sha256};
 use tracing::Instrument;
 
-use crate::app::{App, Change};
+use crate::app::{App, ArrivalError, Change};
+use crate::domain::bytes::{Sha256Digest, StoredBytes};
+use crate::domain::grant::UploadMethod;
 use crate::domain::job::{JobKind, LeasedJob};
-use crate::domain::key::ObjectKey;
 use crate::domain::life::{Life, State};
 use crate::domain::object::Object;
 use crate::domain::refusal::Reason;
@@ -21,8 +24,14 @@ use crate::store::StoreError;
 
 use super::inspect::{Declared, InspectError, Inspector};
 
-/// How often inspection is tried before the object is held as unscannable.
+/// How often inspection is tried, while the scanner answers, before the object is held as unscannable.
 pub const INSPECTION_TRIES: u32 = 8;
+/// How often promotion is tried before the object is held: about an hour.
+pub const PROMOTION_TRIES: u32 = 65;
+/// How long an object waits for a scanner that is away before it is held.
+const LONGEST_OUTAGE: SignedDuration = SignedDuration::from_hours(24);
+/// Versions that one removal takes away at most.
+const MOST_VERSIONS: usize = 100;
 
 /// What jobs need.
 pub struct Jobs {
@@ -37,6 +46,8 @@ enum JobError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Storage(#[from] StorageError),
+    #[error(transparent)]
+    Arrival(#[from] ArrivalError),
     #[error(transparent)]
     Inspect(#[from] InspectError),
     #[error("the target {0} is not configured")]
@@ -63,13 +74,11 @@ impl Jobs {
             let result = match job.kind {
                 JobKind::Inspect => self.inspect(job).await,
                 JobKind::Promote => self.promote(job).await,
-                JobKind::RemoveStaged => self.remove(job, |object| vec![object.keys.staging.clone()]).await,
-                JobKind::Purge => {
-                    self.remove(job, |object| vec![object.keys.staging.clone(), object.keys.served.clone()]).await
-                }
+                JobKind::RemoveStaged => self.remove_staged(job).await,
+                JobKind::Purge => self.purge(job).await,
             };
             if let Err(error) = result {
-                self.give_back(job, &error).await;
+                self.failed(job, &error).await;
             }
         }
         .instrument(span)
@@ -114,10 +123,6 @@ impl Jobs {
             Err(InspectError::Stream(StorageError::NotFound | StorageError::PreconditionFailed)) => {
                 return self.changed(job, &object).await;
             }
-            Err(error) if job.attempts >= INSPECTION_TRIES => {
-                let detail = format!("After {} tries the file could not be judged: {error}.", job.attempts);
-                return self.hold(job, &object, detail).await;
-            }
             verdict => verdict?,
         };
         let seconds = self.app.clock.now().duration_since(started).as_secs_f64();
@@ -142,8 +147,8 @@ impl Jobs {
             Err(StorageError::NotFound | StorageError::PreconditionFailed) => return self.changed(job, &object).await,
             served => served?,
         };
-        if served.size != staged.size {
-            return Err(StorageError::Unexpected("the copy has another length".into()).into());
+        if object.method == UploadMethod::Post && !self.is_what_was_judged(&object, &served).await? {
+            return self.changed(job, &object).await;
         }
         crate::fault::point("promote.copied").await;
         let Ok(next) = object.life.clone().promoted(served) else { return self.finish(job).await };
@@ -152,18 +157,45 @@ impl Jobs {
         Ok(())
     }
 
-    /// Deletes what lies under the object's keys, whatever version it has.
-    async fn remove(&self, job: &LeasedJob, keys: fn(&Object) -> Vec<ObjectKey>) -> Done {
+    /// A form cannot be create-only, and an ETag is an MD5 at best: whoever makes two files with one MD5 could swap them
+    /// between the scan and the copy. So the copy, which no client can write, is hashed before it becomes visible.
+    async fn is_what_was_judged(&self, object: &Object, served: &StoredBytes) -> Result<bool, JobError> {
+        let Some(verdict) = object.life.verdict() else { return Ok(true) };
+        let mut stream = self.store(object)?.get(&object.keys.served, served).await?;
+        let mut hasher = Sha256::new();
+        while let Some(chunk) = stream.next().await {
+            hasher.update(&chunk?);
+        }
+        Ok(Sha256Digest(hasher.finalize().into()) == verdict.sha256)
+    }
+
+    /// Deletes the staged bytes of a visible object; other bytes that came after them are strays.
+    async fn remove_staged(&self, job: &LeasedJob) -> Done {
         let Some(object) = self.app.store.object(job.object).await? else { return self.finish(job).await };
-        let expected = match job.kind {
-            JobKind::RemoveStaged => object.life.state() == State::Visible,
-            _ => !object.life.state().holds_quota(),
-        };
-        if expected {
+        if object.life.state() == State::Visible {
             let store = self.store(&object)?;
-            for key in keys(&object) {
-                if let Some(stored) = store.head(&key).await? {
-                    store.delete(&key, stored.bytes.version.as_deref()).await?;
+            let judged = object.life.verdict().map(|verdict| verdict.bytes.etag.as_str());
+            for _ in 0..MOST_VERSIONS {
+                let Some(stored) = store.head(&object.keys.staging).await? else { break };
+                if judged.is_some_and(|judged| judged != stored.bytes.etag) {
+                    self.app.discard_stray(&object, &stored, store.as_ref()).await?;
+                } else {
+                    store.delete(&object.keys.staging, stored.bytes.version.as_deref()).await?;
+                }
+            }
+        }
+        self.finish(job).await
+    }
+
+    /// Deletes every byte of an object that is gone, older versions included.
+    async fn purge(&self, job: &LeasedJob) -> Done {
+        let Some(object) = self.app.store.object(job.object).await? else { return self.finish(job).await };
+        if !object.life.state().holds_quota() {
+            let store = self.store(&object)?;
+            for key in [&object.keys.staging, &object.keys.served] {
+                for _ in 0..MOST_VERSIONS {
+                    let Some(stored) = store.head(key).await? else { break };
+                    store.delete(key, stored.bytes.version.as_deref()).await?;
                 }
             }
         }
@@ -207,7 +239,15 @@ impl Jobs {
         Ok(())
     }
 
-    async fn give_back(&self, job: &LeasedJob, error: &JobError) {
+    /// Gives a failed job back, or holds its object where enough was tried.
+    async fn failed(&self, job: &LeasedJob, error: &JobError) {
+        if self.is_hopeless(job) {
+            let detail = format!("After {} tries: {error}.", job.attempts);
+            match self.hold_failed(job, detail).await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(%error, "cannot hold the object"),
+            }
+        }
         let delay = back_off(job.attempts);
         tracing::warn!(%error, ?delay, "the job is tried again");
         metrics::counter!("vestibule_job_retries_total", "kind" => job.kind.as_str()).increment(1);
@@ -215,6 +255,24 @@ impl Jobs {
         if let Err(error) = self.app.store.retry_job(job, due, &error.to_string()).await {
             // The lease ends by itself.
             tracing::warn!(%error, "cannot give the job back");
+        }
+    }
+
+    /// Tries count while the scanner answers: an outage of an hour must not leave an hour's uploads to the reviewers.
+    fn is_hopeless(&self, job: &LeasedJob) -> bool {
+        match job.kind {
+            JobKind::Inspect if self.app.scanner.is_available() => job.attempts >= INSPECTION_TRIES,
+            JobKind::Inspect => self.app.clock.now().duration_since(job.queued_at) > LONGEST_OUTAGE,
+            JobKind::Promote => job.attempts >= PROMOTION_TRIES,
+            // Bytes that should be gone are removed as soon as the storage allows it, whenever that is.
+            JobKind::RemoveStaged | JobKind::Purge => false,
+        }
+    }
+
+    async fn hold_failed(&self, job: &LeasedJob, detail: String) -> Done {
+        match self.app.store.object(job.object).await? {
+            Some(object) => self.hold(job, &object, detail).await,
+            None => self.finish(job).await,
         }
     }
 

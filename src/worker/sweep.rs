@@ -3,6 +3,7 @@
 //! Takes no input. It lists every target's staging area and follows each key as if an event had named it, and it ends
 //! uploads whose URL expired without bytes. Alone it brings every object to its final state; events only make it faster.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,15 @@ pub struct Findings {
     pub strays: usize,
     /// Staged keys that could not be followed this time.
     pub failed: usize,
+}
+
+impl Findings {
+    fn add(&mut self, other: Findings) {
+        self.arrived += other.arrived;
+        self.expired += other.expired;
+        self.strays += other.strays;
+        self.failed += other.failed;
+    }
 }
 
 /// The sweep over all targets.
@@ -60,11 +70,10 @@ impl Sweep {
     /// Sweeps once over everything.
     pub async fn step(&self) -> Findings {
         let mut findings = Findings::default();
-        for open in self.app.targets.all() {
-            if let Err(error) = self.staging(&open, &mut findings).await {
-                tracing::warn!(target_name = %open.target.name, %error, "cannot sweep a staging area");
-                findings.failed += 1;
-            }
+        // At the same time, so that one storage that is away holds up no other.
+        let targets = self.app.targets.all();
+        for found in futures::future::join_all(targets.iter().map(|open| self.staging(open))).await {
+            findings.add(found);
         }
         if let Err(error) = self.app.store.prune(self.app.clock.now()).await {
             tracing::warn!(%error, "cannot prune used links and old idempotency keys");
@@ -84,10 +93,19 @@ impl Sweep {
         findings
     }
 
-    async fn staging(&self, open: &OpenTarget, findings: &mut Findings) -> Result<(), ArrivalError> {
+    async fn staging(&self, open: &OpenTarget) -> Findings {
+        let mut findings = Findings::default();
         let mut cursor = None;
         loop {
-            let page = open.store.list(Area::Staging, &open.target.staging_prefix, cursor.as_deref(), PAGE).await?;
+            let listed = open.store.list(Area::Staging, &open.target.staging_prefix, cursor.as_deref(), PAGE).await;
+            let page = match listed {
+                Ok(page) => page,
+                Err(error) => {
+                    tracing::warn!(target_name = %open.target.name, %error, "cannot sweep a staging area");
+                    findings.failed += 1;
+                    return findings;
+                }
+            };
             for (key, _) in &page.objects {
                 match self.app.look(open, key, Source::Sweep).await {
                     Ok(Arrival::StrayRemoved(_)) => findings.strays += 1,
@@ -101,29 +119,31 @@ impl Sweep {
             }
             match page.next {
                 Some(next) => cursor = Some(next),
-                None => return Ok(()),
+                None => return findings,
             }
         }
     }
 
     async fn expired(&self, findings: &mut Findings) -> Result<(), ArrivalError> {
-        let grace = SignedDuration::try_from(self.app.settings.expiry_grace).unwrap_or(SignedDuration::ZERO);
+        let now = self.app.clock.now();
+        // Those whose storage is away, or whose bytes may still be on their way: passed over in this sweep.
+        let mut passed = HashSet::new();
         loop {
-            let due = self.app.store.expirable(self.app.clock.now() - grace, PAGE).await?;
-            let full = due.len() == PAGE;
-            let mut ended = 0;
-            for object in due {
-                match self.end(object, findings).await {
-                    Ok(()) => ended += 1,
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot end an expired upload");
-                        findings.failed += 1;
-                    }
-                }
-            }
-            // Where a storage is away, its uploads come again with the next sweep, not in this loop.
-            if !full || ended == 0 {
+            let due =
+                self.app.store.expirable(now - signed(self.app.settings.expiry_grace), PAGE + passed.len()).await?;
+            let fresh: Vec<Object> = due.into_iter().filter(|object| !passed.contains(&object.id)).collect();
+            if fresh.is_empty() {
                 return Ok(());
+            }
+            for object in fresh {
+                let id = object.id;
+                if object.upload_expires_at + self.app.settings.grace_for(object.size) > now {
+                    passed.insert(id);
+                } else if let Err(error) = self.end(object, findings).await {
+                    tracing::warn!(%error, "cannot end an expired upload");
+                    findings.failed += 1;
+                    passed.insert(id);
+                }
             }
         }
     }
@@ -143,4 +163,8 @@ impl Sweep {
         }
         Ok(())
     }
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::ZERO)
 }
