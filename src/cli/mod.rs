@@ -3,12 +3,12 @@
 //! Every command that changes or shows something passes through the same use cases and the same audit trail as the HTTP
 //! interface (P10).
 
+mod check;
 mod dev;
 mod generate;
 mod policy;
 mod scanner;
 mod serve;
-mod target;
 mod token;
 
 use std::path::{Path, PathBuf};
@@ -41,7 +41,10 @@ enum Command {
     Token(token::TokenCommand),
     /// Compare a bucket or container with what the gateway needs.
     #[command(subcommand)]
-    Target(target::TargetCommand),
+    Target(check::TargetCommand),
+    /// Look at clamd.
+    #[command(subcommand)]
+    Scanner(check::ScannerCommand),
     /// Write the generated documents into a directory.
     Generate(generate::Generate),
 }
@@ -103,6 +106,7 @@ pub fn run() -> ExitCode {
             Command::Policy(policy) => policy.run(),
             Command::Token(token) => token.run().await,
             Command::Target(target) => target.run().await,
+            Command::Scanner(scanner) => scanner.run().await,
             Command::Generate(generate) => generate.run(),
         }
     });

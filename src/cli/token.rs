@@ -77,7 +77,9 @@ pub(super) fn context(app: &App) -> RequestContext {
 
 impl TokenCommand {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let config = self.file.load()?;
+        let mut config = self.file.load()?;
+        // Standard output is for the token; the table has the entry.
+        config.audit.json_lines = config.audit.json_lines.filter(|sink| sink != "stdout");
         let app = startup::core(&config, Targets::default(), String::new(), Clock::system())?.app;
         let who = operator()?;
         let context = context(&app);

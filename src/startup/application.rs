@@ -2,19 +2,23 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::{App, Targets};
+use crate::app::{App, OpenTarget, Targets};
 use crate::audit::JsonLines;
 use crate::clock::Clock;
 use crate::config::{Config, TlsConfig};
 use crate::domain::audit::{AuditAction, AuditEntry, Outcome};
+use crate::domain::target::Target;
 use crate::http::{Bound, CertificateReloader, Listener, Push, Servers, TlsError};
 use crate::policy::{Policies, PolicySet};
+use crate::storage::CheckStatus;
 use crate::storage::embedded::{EmbeddedConfig, EmbeddedServer};
+use crate::store::StoreError;
 use crate::worker::events::push::eventgrid::EventGridReceiver;
 use crate::worker::events::push::sns::SnsReceiver;
 use crate::worker::events::{Consumer, HintHandler};
@@ -27,6 +31,9 @@ use crate::worker::sweep::Sweep;
 
 use super::signals::{Asked, Signals};
 use super::{Core, StartError, core_with, open_targets, sources};
+
+/// How long requests and jobs under way may take to end.
+const DRAIN: Duration = Duration::from_secs(25);
 
 /// Objects that are copied or removed at the same time.
 const STORAGE_LANE: usize = 16;
@@ -115,6 +122,7 @@ impl Application {
     /// # Errors
     /// Where a listener cannot serve.
     pub async fn run_until_stopped(self, shutdown: CancellationToken) -> Result<(), StartError> {
+        let mut signals = Signals::listen().map_err(StartError::Signals)?;
         self.probe().await;
         let sns = self.config.events.sns.clone().map(|sns| SnsReceiver::new(sns, self.app.clock.clone()));
         let sns = sns.transpose().map_err(|error| StartError::Source("sns".into(), error.to_string()))?;
@@ -122,12 +130,14 @@ impl Application {
         let push = Push { handler: Arc::clone(&self.handler), eventgrid, sns };
         let servers = Servers::start(self.public, self.admin, Arc::clone(&self.app), push, self.metrics.clone())?;
         let handles = servers.handles();
-        let serving = tokio::spawn(servers.run());
+        let mut serving = tokio::spawn(servers.run());
 
         let workers = TaskTracker::new();
         let stop_workers = CancellationToken::new();
         let jobs = Arc::new(Jobs::new(Arc::clone(&self.app), self.inspector.clone()));
         let width = self.config.scanner.concurrency;
+        let inspector = self.inspector.clone();
+        workers.spawn(async move { warn_of_settings(&inspector).await });
         workers.spawn(Lane::inspection(Arc::clone(&jobs), width).run(stop_workers.clone()));
         workers.spawn(Lane::storage(jobs, STORAGE_LANE).run(stop_workers.clone()));
         workers.spawn(Probe::new(Arc::clone(&self.app), self.inspector.clone()).run(stop_workers.clone()));
@@ -150,21 +160,30 @@ impl Application {
             embedded: self.embedded.as_ref(),
             certificates: &self.certificates,
         };
-        reload.until_stopped(&shutdown).await;
+        let ended = tokio::select! {
+            () = reload.until_stopped(&mut signals, &shutdown) => None,
+            ended = &mut serving => Some(ended),
+        };
 
-        tracing::info!("stopping: requests and jobs under way are finished");
-        for handle in handles {
-            handle.stop(true).await;
+        tracing::info!("stopping: requests and jobs under way are finished; a second signal ends them");
+        let drained = async {
+            futures::future::join_all(handles.iter().map(|handle| handle.stop(true))).await;
+            stop_workers.cancel();
+            workers.wait().await;
+        };
+        let never = CancellationToken::new();
+        tokio::select! {
+            () = drained => {}
+            () = tokio::time::sleep(DRAIN) => tracing::warn!("some jobs did not end in time; their leases will"),
+            _ = signals.next(&never) => tracing::warn!("stopped at once"),
         }
-        stop_workers.cancel();
-        workers.wait().await;
         if let Some(embedded) = self.embedded {
             embedded.shutdown().await;
         }
-        if let Ok(Err(error)) = serving.await {
-            tracing::error!(%error, "a listener ended with an error");
+        match ended {
+            Some(Ok(Err(error))) => Err(StartError::Listener(error)),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -178,14 +197,7 @@ struct Reload<'a> {
 }
 
 impl Reload<'_> {
-    async fn until_stopped(&self, shutdown: &CancellationToken) {
-        let mut signals = match Signals::listen() {
-            Ok(signals) => signals,
-            Err(error) => {
-                tracing::error!(%error, "signals cannot be received");
-                return shutdown.cancelled().await;
-            }
-        };
+    async fn until_stopped(&self, signals: &mut Signals, shutdown: &CancellationToken) {
         while signals.next(shutdown).await == Asked::Reload {
             self.reload().await;
         }
@@ -198,31 +210,61 @@ impl Reload<'_> {
         if let Some(Err(error)) = self.audit.map(JsonLines::reopen) {
             tracing::error!(%error, "the audit file could not be reopened");
         }
-        let (outcome, detail) = match self.policies().await {
-            Ok(digest) => (Outcome::Allowed, format!("policy set {digest} is in force")),
-            Err(mistakes) => (Outcome::Refused, format!("the set in force stays: {}", mistakes.join("; "))),
-        };
-        match outcome {
-            Outcome::Allowed => tracing::info!(%detail, "policies reloaded"),
-            Outcome::Refused => tracing::error!(%detail, "policies not reloaded"),
-        }
-        let mut entry = AuditEntry::new(self.app.clock.now(), AuditAction::ReloadPolicy, outcome);
-        entry.detail = Some(detail);
-        if let Err(error) = self.app.store.audit(entry).await {
-            tracing::error!(%error, "the reload could not be recorded");
+        match self.next_policies().await {
+            Ok((set, open)) => {
+                let detail = format!("policy set {} is put in force", set.digest());
+                // Recorded first: what cannot be recorded does not happen.
+                if let Err(error) = self.record(Outcome::Allowed, detail.clone()).await {
+                    tracing::error!(%error, "policies not reloaded: the reload could not be recorded");
+                    return;
+                }
+                self.app.targets.replace(open);
+                self.app.policies.replace(set);
+                tracing::info!(%detail, "policies reloaded");
+            }
+            Err(mistakes) => {
+                let detail = format!("the set in force stays: {}", mistakes.join("; "));
+                tracing::error!(%detail, "policies not reloaded");
+                if let Err(error) = self.record(Outcome::Refused, detail).await {
+                    tracing::error!(%error, "the refused reload could not be recorded");
+                }
+            }
         }
     }
 
-    /// Reads the directory and opens its targets; only where both succeed is either put in force.
-    async fn policies(&self) -> Result<String, Vec<String>> {
-        let set = PolicySet::load(&self.config.policies.dir)
-            .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        let open = open_targets(&set, &self.config.credentials, self.embedded, &self.app.clock).await?;
-        let digest = set.digest().to_string();
-        self.app.targets.replace(open);
-        self.app.policies.replace(set);
-        Ok(digest)
+    async fn record(&self, outcome: Outcome, detail: String) -> Result<(), StoreError> {
+        let mut entry = AuditEntry::new(self.app.clock.now(), AuditAction::ReloadPolicy, outcome);
+        entry.detail = Some(detail);
+        self.app.store.audit(entry).await
     }
+
+    /// Reads the directory and opens its targets; only where both succeed is either put in force.
+    async fn next_policies(&self) -> Result<(PolicySet, Vec<OpenTarget>), Vec<String>> {
+        let dir = self.config.policies.dir.clone();
+        let set = tokio::task::spawn_blocking(move || PolicySet::load(&dir))
+            .await
+            .map_err(|error| vec![error.to_string()])?
+            .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        let moved = moved_targets(&self.app.policies.current(), &set);
+        if !moved.is_empty() {
+            return Err(moved);
+        }
+        let open = open_targets(&set, &self.config.credentials, self.embedded, &self.app.clock).await?;
+        Ok((set, open))
+    }
+}
+
+/// Targets that would mean another bucket than before. Objects remember their target by name and would be looked for in
+/// the wrong place.
+fn moved_targets(old: &PolicySet, new: &PolicySet) -> Vec<String> {
+    let place =
+        |target: &Target| (target.provider.clone(), target.staging_bucket.clone(), target.staging_prefix.clone());
+    old.targets()
+        .filter(|before| new.target(&before.name).is_some_and(|after| place(after) != place(before)))
+        .map(|target| {
+            format!("targets.toml: {} would move to another bucket; give the new place a new name", target.name)
+        })
+        .collect()
 }
 
 fn certificate(
@@ -253,12 +295,21 @@ fn public_url(config: &Config, bound: SocketAddr) -> String {
     }
 }
 
+/// Says at start which of the scanner's settings would let something through or hold everything up.
+async fn warn_of_settings(inspector: &Inspector) {
+    for item in inspector.check().await {
+        if item.status != CheckStatus::Good {
+            tracing::warn!(setting = %item.name, detail = %item.detail, "look at the scanner's settings; see docs/scanner.md");
+        }
+    }
+}
+
 /// Histograms drain their buffers only when somebody renders or asks.
 async fn upkeep(handle: PrometheusHandle, shutdown: CancellationToken) {
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(std::time::Duration::from_secs(5)) => handle.run_upkeep(),
+            () = tokio::time::sleep(Duration::from_secs(5)) => handle.run_upkeep(),
         }
     }
 }

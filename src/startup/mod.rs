@@ -46,6 +46,12 @@ pub enum StartError {
     /// A listener cannot be started.
     #[error(transparent)]
     Serve(#[from] crate::http::ServeError),
+    /// Signals cannot be received, so that nothing could be stopped in order.
+    #[error("cannot receive signals: {0}")]
+    Signals(std::io::Error),
+    /// A listener ended by itself.
+    #[error("a listener ended: {0}")]
+    Listener(std::io::Error),
     /// Certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] crate::http::TlsError),

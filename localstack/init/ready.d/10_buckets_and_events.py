@@ -66,7 +66,7 @@ def bucket(name, versioned):
             ]
         },
     )
-    # A second net below Vestibule's own expiry: what nobody promoted is gone after a day.
+    # A second net below Vestibule's own expiry. Held objects lie here too, and a reviewer needs time.
     s3.put_bucket_lifecycle_configuration(
         Bucket=name,
         LifecycleConfiguration={
@@ -75,7 +75,7 @@ def bucket(name, versioned):
                     "ID": "expire-staging",
                     "Status": "Enabled",
                     "Filter": {"Prefix": "incoming/"},
-                    "Expiration": {"Days": 1},
+                    "Expiration": {"Days": 30},
                     "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
                 },
                 {

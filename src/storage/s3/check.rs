@@ -149,7 +149,14 @@ async fn lifecycle(store: &S3Store, bucket: &str) -> Vec<(&'static str, Finding)
     const EXPIRY: &str = "lifecycle of staging";
     const ABORT: &str = "lifecycle of multipart uploads";
     let prefix = store.staging_prefix.as_str();
-    let no_expiry = || (Advice, format!("no rule expires {prefix}; add one of a day, a second net below the sweep"));
+    let no_expiry = || {
+        (
+            Advice,
+            format!(
+                "no rule expires {prefix}; add one of 30 days, a second net below the sweep that leaves reviewers their time"
+            ),
+        )
+    };
     let no_abort = || (Advice, "no rule aborts incomplete multipart uploads; add one of a day".to_owned());
     let found = match store.client.get_bucket_lifecycle_configuration().bucket(bucket).send().await {
         Ok(found) => found,

@@ -1,4 +1,6 @@
-//! `vestibule target check NAME`: compares a bucket or container with what the gateway needs.
+//! `vestibule target check NAME` and `vestibule scanner check`: compare what is there with what the gateway needs.
+//!
+//! They read and change nothing, with the credentials of the configuration.
 
 use clap::Subcommand;
 
@@ -7,7 +9,8 @@ use crate::domain::ids::TargetName;
 use crate::domain::target::ProviderSettings;
 use crate::policy::PolicySet;
 use crate::startup;
-use crate::storage::{CheckStatus, ObjectStore, azure, s3};
+use crate::storage::{CheckItem, CheckStatus, ObjectStore, azure, s3};
+use crate::worker::inspect::Inspector;
 
 use super::{ConfigFile, Failure};
 
@@ -20,6 +23,42 @@ pub(super) enum TargetCommand {
         /// The target's name in targets.toml.
         name: TargetName,
     },
+}
+
+#[derive(Subcommand)]
+pub(super) enum ScannerCommand {
+    /// Try the settings of clamd that the gateway's promises rest on.
+    Check {
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+}
+
+impl ScannerCommand {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let ScannerCommand::Check { file } = self;
+        let config = file.load()?;
+        let missing = print(&Inspector::new(config.scanner, Clock::system()).check().await);
+        if missing > 0 {
+            Err(Failure::Told(format!("{missing} setting(s) missing; see docs/scanner.md")))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Prints what was found; how much is missing.
+fn print(items: &[CheckItem]) -> usize {
+    for item in items {
+        let mark = match item.status {
+            CheckStatus::Good => "ok     ",
+            CheckStatus::Advice => "advice ",
+            CheckStatus::Missing => "MISSING",
+            CheckStatus::Unknown => "unknown",
+        };
+        println!("{mark}  {}: {}", item.name, item.detail);
+    }
+    items.iter().filter(|item| item.status == CheckStatus::Missing).count()
 }
 
 impl TargetCommand {
@@ -59,17 +98,7 @@ impl TargetCommand {
                 ));
             }
         };
-        let mut missing = 0;
-        for item in items {
-            let mark = match item.status {
-                CheckStatus::Good => "ok     ",
-                CheckStatus::Advice => "advice ",
-                CheckStatus::Missing => "MISSING",
-                CheckStatus::Unknown => "unknown",
-            };
-            missing += usize::from(item.status == CheckStatus::Missing);
-            println!("{mark}  {}: {}", item.name, item.detail);
-        }
+        let missing = print(&items);
         println!("\n{permissions}");
         if missing > 0 { Err(Failure::Told(format!("{name}: {missing} setting(s) missing"))) } else { Ok(()) }
     }
