@@ -2,7 +2,7 @@
 //!
 //! [`EmbeddedServer::start`] opens the data directory and serves it over HTTP to whoever holds a URL that the gateway
 //! minted; [`EmbeddedStore`] is the gateway's own way to the same directory and takes no detour through HTTP. The protocol
-//! is spoken by `s3s`, with this module's own operations behind it and a gate of its own in front (see [`gate`] for what is
+//! is spoken by `s3s`, with this module's own operations behind it and a gate of its own in front (see `gate` for what is
 //! refused there, `disk` and `record` for what a crash can and cannot do). Directory: `credentials.json`, `lock`, `tmp/`,
 //! `buckets/<bucket>/…`. Absent on purpose: versions, multipart uploads, replication, TLS (a proxy ends it), and any way to
 //! reach an object without a signature. `docs/decisions/0004-embedded-store.md` says why it is our own.
