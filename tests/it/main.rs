@@ -6,6 +6,7 @@
 mod azure;
 mod cloud;
 mod conformance;
+mod demo;
 mod embedded;
 mod events;
 mod gateway;
