@@ -10,7 +10,7 @@ use crate::domain::grant::UploadMethod;
 use crate::domain::refusal::Reason;
 use crate::http;
 use crate::storage::Provider;
-use crate::storage::enforcement::{Constraint, Enforced};
+use crate::storage::enforcement::{CIRCUMSTANCES, Constraint, Enforced};
 
 use super::Failure;
 
@@ -74,6 +74,9 @@ fn enforcement() -> String {
             let _ = write!(text, "| {cell} ");
         }
         let _ = writeln!(text, "| {} |", if constraint.checked_after_upload() { "always" } else { "" });
+    }
+    for row in CIRCUMSTANCES {
+        let _ = writeln!(text, "| {} | |", row.join(" | "));
     }
     text
 }

@@ -93,6 +93,18 @@ impl Constraint {
     }
 }
 
+/// Rows of the table about what is no constraint on the bytes: the name, then S3 PUT, S3 POST form, Azure SAS.
+pub const CIRCUMSTANCES: [[&str; 4]; 3] = [
+    ["https only", "no; the endpoint's scheme", "no; the endpoint's scheme", "`spr=https` where the endpoint is https"],
+    ["caller's address", "no", "no", "no"],
+    [
+        "trace from issuance to use",
+        "signed query parameter `x-grant-id`, in the access log",
+        "form field `x-grant-id`; the key holds the object id",
+        "`scid` of a user-delegation SAS",
+    ],
+];
+
 impl Provider {
     /// The column of the table that applies to a target.
     pub fn of(target: &Target) -> Self {
