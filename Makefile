@@ -3,6 +3,8 @@
 
 # Tests, clippy and the binary share one set of features and so one set of build artifacts.
 FEATURES := --features fault-points
+# rustup puts cargo here; a shell that was open before does not have it in its path yet.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench fmt clean-environment
 
