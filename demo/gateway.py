@@ -78,6 +78,10 @@ class Gateway:
     def log_text(self):
         return self.log.read_text("utf-8", "replace") if self.log.exists() else ""
 
+    def alerted(self, alert, object_id):
+        """Whether the log holds this alert about this object."""
+        return any(alert in line and object_id in line for line in self.log_text().splitlines())
+
     def shorten_downloads(self, app):
         """Sets an app's download URLs to the shortest life that there is, by editing its manifest and a reload."""
         manifest = self.data / "policies" / "apps" / f"{app}.toml"

@@ -74,10 +74,13 @@ class Upload:
     def settle(self):
         """Waits until inspection has ended; the seconds that it took, and the object as the app sees it."""
         begun = time.monotonic()
-        ended = lambda status: None if status["state"] in ("issued", "uploaded", "scanning", "promoting") else status
-        status = until(lambda: ended(self.owner.status(self.id)), f"the end of the inspection of {self.filename}")
+        status = until(self._ended, f"the end of the inspection of {self.filename}")
         self.state = status["state"]
         return time.monotonic() - begun, status
+
+    def _ended(self):
+        status = self.owner.status(self.id)
+        return None if status["state"] in ("issued", "uploaded", "scanning", "promoting") else status
 
     def settle_as(self, state):
         seconds, status = self.settle()

@@ -19,7 +19,7 @@ const STORY: [&str; 19] = [
     "upload invoices.csv",
     "download invoices.csv",
     "download before the upload",
-    "download during the scan",
+    "download before the scan has ended",
     "upload an EICAR test virus",
     "a second PUT to that same URL",
     "upload HTML called menu.png",
