@@ -38,6 +38,8 @@ CREATE TABLE objects (
 
 -- An app's objects, newest first.
 CREATE INDEX objects_by_app ON objects (app, id DESC);
+-- The same in one state: without it, a state that is rare is looked for in all of them.
+CREATE INDEX objects_by_state ON objects (app, state, id DESC);
 -- What the sweep looks for: small, because an object leaves it with its first transition.
 CREATE INDEX objects_expirable ON objects (upload_expires_at) WHERE state = 'issued';
 
@@ -56,13 +58,14 @@ CREATE TABLE app_usage (
 
 -- A client's promise that two requests are one. Removed after a day.
 CREATE TABLE idempotency (
-    app        TEXT NOT NULL,
-    workflow   TEXT NOT NULL,
-    key        TEXT NOT NULL,
-    body       BLOB NOT NULL CHECK (length(body) = 32),
-    object_id  TEXT NOT NULL REFERENCES objects (id),
-    created_at INTEGER NOT NULL,
-    PRIMARY KEY (app, workflow, key)
+    app         TEXT NOT NULL,
+    workflow    TEXT NOT NULL,
+    environment TEXT NOT NULL,                    -- a test token never gets what a live token's key stands for
+    key         TEXT NOT NULL,
+    body        BLOB NOT NULL CHECK (length(body) = 32),
+    object_id   TEXT NOT NULL REFERENCES objects (id),
+    created_at  INTEGER NOT NULL,
+    PRIMARY KEY (app, workflow, environment, key)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX idempotency_by_age ON idempotency (created_at);
@@ -150,6 +153,8 @@ CREATE TABLE dead_letters (
     reason TEXT NOT NULL,
     body   TEXT NOT NULL
 ) STRICT;
+
+CREATE INDEX dead_letters_by_age ON dead_letters (at);
 
 -- Values that the process keeps across restarts.
 CREATE TABLE settings (

@@ -212,8 +212,6 @@ impl App {
     /// # Errors
     /// [`StoreError`] where it could not be kept; the message should come back.
     pub async fn keep_unreadable(&self, source: &str, body: &str, reason: &str) -> Result<(), StoreError> {
-        const MOST: usize = 16 * 1024;
-        let end = (0..=body.len().min(MOST)).rev().find(|&i| body.is_char_boundary(i)).unwrap_or(0);
         metrics::counter!("vestibule_dead_letters_total").increment(1);
         tracing::warn!(source, reason, "an event could not be read and was kept");
         self.store
@@ -221,7 +219,7 @@ impl App {
                 source: source.to_owned(),
                 at: self.clock.now(),
                 reason: reason.to_owned(),
-                body: body[..end].to_owned(),
+                body: body.to_owned(),
             })
             .await
     }

@@ -1,7 +1,8 @@
 //! Somebody follows a one-time link.
 //!
-//! The link is used up first and checked then, so that two followers can never both pass. Everything that could have
-//! changed since it was issued is looked at again: the token, the app, the object (P7).
+//! Everything that could have changed since the link was issued is looked at again: the token, the app, the object (P7).
+//! Then the link is used up, the object compared with what was decided on, and the use recorded, all in one commit: two
+//! followers can never both pass, and a link that is not followed to its end is not spent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::domain::principal::Principal;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::policy::{self, DownloadRequest};
 use crate::storage::MintedDownload;
+use crate::store::UseLink;
 
 use super::failure::Refused;
 use super::request_download::{download_grant, visible_bytes};
@@ -48,7 +50,7 @@ impl App {
     ) -> Result<MintedDownload, Refusal> {
         let hash = Sha256Digest::of(secret.as_bytes()).0;
         let now = self.clock.now();
-        let link = self.store.use_link(hash, now).await?.ok_or_else(dead_link)?;
+        let link = self.store.link(hash, now).await?.ok_or_else(dead_link)?;
         let principal = self.authenticator.holder_in_force(&link.token).await?.ok_or_else(dead_link)?;
         let principal = who.insert(principal);
         let object = self.store.object(link.object).await?.ok_or_else(dead_link)?;
@@ -68,7 +70,10 @@ impl App {
             .about_object(object);
         audit.rule = Some(permit.rule.clone());
         audit.grant_id = Some(grant.id);
-        self.store.audit(audit).await?;
+        let used = UseLink { hash, now, object: object.id, revision: object.revision, audit };
+        if !self.store.use_link(used).await? {
+            return Err(dead_link());
+        }
         Ok(self.target_store(&object.target)?.mint_download(&grant)?)
     }
 }

@@ -52,6 +52,8 @@ pub enum AuditAction {
     ReadAudit,
     /// The policy set was reloaded, or a reload was refused.
     ReloadPolicy,
+    /// Entries past their retention were removed from the audit trail.
+    PruneAudit,
 }
 
 /// How it ended.

@@ -44,8 +44,13 @@ pub trait Store: Send + Sync {
     /// `false` where it has changed; the caller decides again.
     async fn issue_download(&self, issue: IssueDownload) -> Result<bool, StoreError>;
 
-    /// Uses a one-time link: marks it used and records it, once. `None` where it is unknown, used or expired.
-    async fn use_link(&self, hash: LinkHash, now: Timestamp) -> Result<Option<LinkRecord>, StoreError>;
+    /// What a one-time link leads to. `None` where it is unknown, used or expired. Only a read: whoever guesses links
+    /// costs no write.
+    async fn link(&self, hash: LinkHash, now: Timestamp) -> Result<Option<LinkRecord>, StoreError>;
+
+    /// Uses a one-time link and records it, once. `false` where it is used or expired by now, or where the object is not
+    /// at the revision that was decided on any more; nothing was written then.
+    async fn use_link(&self, link: UseLink) -> Result<bool, StoreError>;
 
     /// The object with this id.
     async fn object(&self, id: ObjectId) -> Result<Option<Object>, StoreError>;
@@ -122,6 +127,13 @@ pub trait Store: Send + Sync {
 
     /// Removes idempotency keys, and links past their expiry, that are older than 24 hours; how many rows went.
     async fn prune(&self, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Removes messages that nobody could read and that were received before `before`; how many went.
+    async fn prune_dead_letters(&self, before: Timestamp) -> Result<u64, StoreError>;
+
+    /// Removes audit entries from before `before`, and records that with `audit` where there were any; how many went.
+    /// Works in steps that commit one by one: after an error, those before it stay done.
+    async fn prune_audit(&self, before: Timestamp, audit: AuditEntry) -> Result<u64, StoreError>;
 }
 
 /// A fresh lease id and its end; what [`Store::claim_jobs`] needs.

@@ -28,7 +28,7 @@ pub struct IssueUpload {
 /// A client's promise that two requests are one (draft-ietf-httpapi-idempotency-key-header).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Idempotency {
-    /// The key, unique within app and workflow; 1 to 200 visible ASCII characters.
+    /// The key, unique within app, workflow and environment; 1 to 200 visible ASCII characters.
     pub key: String,
     /// The digest of the request body: the same key with another body is an error.
     pub body: Sha256Digest,
@@ -100,6 +100,21 @@ pub struct LinkRecord {
     pub token: TokenId,
     /// How a browser should treat the bytes.
     pub disposition: Disposition,
+}
+
+/// A one-time link to be used up.
+#[derive(Clone, Debug)]
+pub struct UseLink {
+    /// Which link …
+    pub hash: LinkHash,
+    /// … when; only before its expiry.
+    pub now: Timestamp,
+    /// The object that it leads to …
+    pub object: ObjectId,
+    /// … at the revision that was decided on.
+    pub revision: u64,
+    /// The entry of its use.
+    pub audit: AuditEntry,
 }
 
 /// A page of objects.
@@ -194,7 +209,7 @@ pub struct DeadLetter {
     pub at: Timestamp,
     /// Why it could not be read.
     pub reason: String,
-    /// The body, cut to 16 KiB.
+    /// The body; the store keeps its first 16 KiB.
     pub body: String,
 }
 

@@ -333,8 +333,38 @@ async fn the_audit_trail_is_append_only_but_for_its_retention() {
         assert!(other.execute_batch(statement).unwrap_err().to_string().contains("append-only"), "{statement}");
     }
     let before = bench.clock.now() - SignedDuration::from_secs(1);
-    assert_eq!(sqlite.store.prune_audit(before, bench.act(AuditAction::ReadAudit)).await.unwrap(), 1);
+    assert_eq!(sqlite.store.prune_audit(before, bench.act(AuditAction::PruneAudit)).await.unwrap(), 1);
     let left = bench.store.audit_entries(AuditQuery { limit: 10, ..AuditQuery::default() }).await.unwrap();
     assert_eq!(left.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [3, 2]);
     assert!(other.execute_batch("DELETE FROM audit").is_err(), "the exception ended with the pruning");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_lists_are_interrupted_and_keep_no_token_waiting() {
+    let deadline = Duration::from_millis(300);
+    let sqlite = Sqlite::with(SqliteOptions { deadline, ..SqliteOptions::default() }, None);
+    let bench = sqlite.bench();
+    let token = bench.token("0123456789abcdef");
+    bench.store.create_token(token.clone(), bench.act(AuditAction::CreateToken)).await.unwrap();
+    // A trail in which every entry must be looked at for a query that finds none; time 0 is not asked for.
+    let fill = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000)
+                INSERT INTO audit (time, entry) SELECT 0, '' FROM n";
+    sqlite.other().execute_batch(fill).unwrap();
+    let endless = || {
+        let query = AuditQuery { since: Some(bench.clock.now()), limit: 10, ..AuditQuery::default() };
+        bench.store.audit_entries(query)
+    };
+    let lists = futures::future::join_all((0..20).map(|_| endless()));
+    let tokens = async {
+        for _ in 0..20 {
+            assert!(bench.store.token(&token.id).await.unwrap().is_some());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let (lists, ()) = tokio::join!(lists, tokens);
+    assert!(lists.iter().any(|list| matches!(list, Err(StoreError::Unavailable(_)))), "the trail is too short");
+    // What was interrupted gave its connection back: at once, not when it had read everything.
+    let started = Instant::now();
+    bench.store.dead_letters(1).await.unwrap();
+    assert!(started.elapsed() < deadline);
 }

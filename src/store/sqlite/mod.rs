@@ -1,9 +1,9 @@
 //! The store in one SQLite file: the default of a single node.
 //!
 //! WAL with `synchronous=FULL`: what a method has answered survives the loss of power. All writes of the process share
-//! one connection and their commits (`writer`), reads use a few connections of their own (`readers`), the log is moved
-//! into the file by a third thread (`checkpoint`). Other processes may use the file at the same time; nothing is cached
-//! here, so what they commit is seen by the next read. Decision record 0003 says why this is rusqlite.
+//! one connection and their commits (`writer`), reads use a few connections of their own (`readers`), lists two others, and
+//! the log is moved into the file by a thread of its own (`checkpoint`). Other processes may use the file at the same time;
+//! nothing is cached here, so what they commit is seen by the next read. Decision record 0003 says why this is rusqlite.
 
 mod batch;
 mod checkpoint;
@@ -29,7 +29,7 @@ use self::readers::Readers;
 use self::writer::{Writer, WriterSettings};
 use super::{
     Advance, AdvanceOutcome, AuditQuery, ClaimJobs, DeadLetter, IssueDownload, IssueOutcome, IssueUpload, LinkHash,
-    LinkRecord, ObjectQuery, Statistics, Store, StoreError, TokenRecord, Usage,
+    LinkRecord, ObjectQuery, Statistics, Store, StoreError, TokenRecord, Usage, UseLink,
 };
 use crate::domain::audit::AuditEntry;
 use crate::domain::ids::{AppName, ObjectId, TokenId};
@@ -45,8 +45,10 @@ pub type OnCommit = Arc<dyn Fn(&[Arc<str>]) + Send + Sync>;
 pub struct SqliteOptions {
     /// Writes that may wait; beyond it [`StoreError::Overloaded`].
     pub queue: usize,
-    /// Connections that read.
+    /// Connections that read single records.
     pub readers: usize,
+    /// Connections that read lists and the audit trail.
+    pub listers: usize,
     /// How long a call may take before it is [`StoreError::Unavailable`].
     pub deadline: Duration,
     /// How long to wait for another process's write lock; shorter than the deadline.
@@ -55,14 +57,17 @@ pub struct SqliteOptions {
 
 impl Default for SqliteOptions {
     fn default() -> Self {
-        Self { queue: 4096, readers: 4, deadline: Duration::from_secs(5), busy: Duration::from_secs(2) }
+        Self { queue: 4096, readers: 4, listers: 2, deadline: Duration::from_secs(5), busy: Duration::from_secs(2) }
     }
 }
 
 /// The store in one SQLite file. Dropping it finishes what is queued and closes the file.
 pub struct SqliteStore {
     writer: Writer,
+    /// For queries that take as long as a row or two.
     readers: Readers,
+    /// For those that may take long: none of them keeps a token or an object waiting.
+    listers: Readers,
 }
 
 impl SqliteStore {
@@ -73,25 +78,25 @@ impl SqliteStore {
     /// [`StoreError::Unavailable`] where the file cannot be opened or written, [`StoreError::Corrupt`] where it was
     /// written by a newer program.
     pub fn open(path: &Path, options: SqliteOptions, on_commit: Option<OnCommit>) -> Result<Self, StoreError> {
-        let SqliteOptions { queue, readers, deadline, busy } = options;
+        let SqliteOptions { queue, readers, listers, deadline, busy } = options;
         schema::create(path, busy)?;
         let path = path.to_owned();
         let readers = Readers::new(path.clone(), busy, readers, deadline);
+        let listers = Readers::new(path.clone(), busy, listers, deadline);
         let writer = Writer::start(WriterSettings { path, busy, queue, deadline, on_commit })?;
-        Ok(Self { writer, readers })
+        Ok(Self { writer, readers, listers })
     }
 
-    /// Removes audit entries from before `before` in small steps, and records that it was done; how many went.
-    ///
-    /// # Errors
-    /// [`StoreError`] where a step could not be committed; the steps before it stay done.
-    pub async fn prune_audit(&self, before: Timestamp, audit: AuditEntry) -> Result<u64, StoreError> {
-        self.audit(audit).await?;
+    /// Repeats a step, each in a commit of its own, until it finds nothing to do; the sum of what the steps did.
+    async fn in_steps(
+        &self,
+        step: impl Fn(&mut batch::Batch<'_>) -> Result<u64, error::Failure> + Clone + Send + 'static,
+    ) -> Result<u64, StoreError> {
         let mut total = 0;
         loop {
-            let removed = self.writer.write(move |batch| upkeep::prune_audit(batch, before)).await?;
-            total += removed;
-            if removed == 0 {
+            let done = self.writer.write(step.clone()).await?;
+            total += done;
+            if done == 0 {
                 return Ok(total);
             }
         }
@@ -110,8 +115,13 @@ impl Store for SqliteStore {
         self.writer.write(move |batch| objects::issue_download(batch, &issue, &audit)).await
     }
 
-    async fn use_link(&self, hash: LinkHash, now: Timestamp) -> Result<Option<LinkRecord>, StoreError> {
-        self.writer.write(move |batch| objects::use_link(batch, &hash, now)).await
+    async fn link(&self, hash: LinkHash, now: Timestamp) -> Result<Option<LinkRecord>, StoreError> {
+        self.readers.read(move |conn| reads::link(conn, &hash, now)).await
+    }
+
+    async fn use_link(&self, link: UseLink) -> Result<bool, StoreError> {
+        let audit = AuditLine::encode(link.audit.clone())?;
+        self.writer.write(move |batch| objects::use_link(batch, &link, &audit)).await
     }
 
     async fn object(&self, id: ObjectId) -> Result<Option<Object>, StoreError> {
@@ -124,7 +134,7 @@ impl Store for SqliteStore {
     }
 
     async fn objects(&self, query: ObjectQuery) -> Result<Vec<Object>, StoreError> {
-        self.readers.read(move |conn| reads::objects(conn, &query)).await
+        self.listers.read(move |conn| reads::objects(conn, &query)).await
     }
 
     async fn expirable(&self, before: Timestamp, limit: usize) -> Result<Vec<Object>, StoreError> {
@@ -173,7 +183,7 @@ impl Store for SqliteStore {
     }
 
     async fn audit_entries(&self, query: AuditQuery) -> Result<Vec<(i64, AuditEntry)>, StoreError> {
-        self.readers.read(move |conn| reads::audit_entries(conn, &query)).await
+        self.listers.read(move |conn| reads::audit_entries(conn, &query)).await
     }
 
     async fn create_token(&self, token: TokenRecord, audit: AuditEntry) -> Result<(), StoreError> {
@@ -191,7 +201,7 @@ impl Store for SqliteStore {
     }
 
     async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
-        self.readers.read(reads::tokens).await
+        self.listers.read(reads::tokens).await
     }
 
     async fn revoke_token(&self, id: &TokenId, now: Timestamp, audit: AuditEntry) -> Result<bool, StoreError> {
@@ -204,7 +214,7 @@ impl Store for SqliteStore {
     }
 
     async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
-        self.readers.read(move |conn| reads::dead_letters(conn, limit)).await
+        self.listers.read(move |conn| reads::dead_letters(conn, limit)).await
     }
 
     async fn usage(&self, app: &AppName) -> Result<Usage, StoreError> {
@@ -231,13 +241,19 @@ impl Store for SqliteStore {
     }
 
     async fn prune(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let mut total = 0;
-        loop {
-            let removed = self.writer.write(move |batch| upkeep::prune(batch, now)).await?;
-            total += removed;
-            if removed == 0 {
-                return Ok(total);
-            }
+        self.in_steps(move |batch| upkeep::prune(batch, now)).await
+    }
+
+    async fn prune_dead_letters(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.in_steps(move |batch| upkeep::prune_dead_letters(batch, before)).await
+    }
+
+    async fn prune_audit(&self, before: Timestamp, audit: AuditEntry) -> Result<u64, StoreError> {
+        let line = AuditLine::encode(audit)?;
+        let first = self.writer.write(move |batch| upkeep::prune_audit(batch, before, Some(&line))).await?;
+        match first {
+            0 => Ok(0),
+            first => Ok(first + self.in_steps(move |batch| upkeep::prune_audit(batch, before, None)).await?),
         }
     }
 }

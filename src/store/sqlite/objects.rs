@@ -3,7 +3,6 @@
 //! Each function is one operation inside a batch. It checks everything before its first write, so that a refusal leaves
 //! no trace, and it may be run again after a rollback.
 
-use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
 use super::batch::{AuditLine, Batch};
@@ -12,9 +11,7 @@ use super::rows::{self, int, uint};
 use super::{jobs, reads};
 use crate::domain::life::{Life, State};
 use crate::domain::object::Object;
-use crate::store::{
-    Advance, AdvanceOutcome, Idempotency, IssueDownload, IssueOutcome, IssueUpload, LinkHash, LinkRecord, Usage,
-};
+use crate::store::{Advance, AdvanceOutcome, Idempotency, IssueDownload, IssueOutcome, IssueUpload, Usage, UseLink};
 
 /// See [`crate::store::Store::issue_upload`].
 pub(super) fn issue_upload(
@@ -39,11 +36,13 @@ pub(super) fn issue_upload(
     rows::insert_object(batch.conn, object)?;
     if let Some(idempotency) = &issue.idempotency {
         let mut insert = batch.conn.prepare_cached(
-            "INSERT INTO idempotency (app, workflow, key, body, object_id, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO idempotency (app, workflow, environment, key, body, object_id, created_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?;
         insert.execute(params![
             object.app.as_str(),
             object.workflow.as_str(),
+            object.environment.as_str(),
             idempotency.key,
             idempotency.body.0,
             object.id.to_string(),
@@ -65,8 +64,8 @@ fn repeated(
 ) -> Result<Option<IssueOutcome>, Failure> {
     let found = rows::one(
         batch.conn,
-        "SELECT body, object_id FROM idempotency WHERE app = ?1 AND workflow = ?2 AND key = ?3",
-        &[&asked.app.as_str(), &asked.workflow.as_str(), &idempotency.key],
+        "SELECT body, object_id FROM idempotency WHERE app = ?1 AND workflow = ?2 AND environment = ?3 AND key = ?4",
+        &[&asked.app.as_str(), &asked.workflow.as_str(), &asked.environment.as_str(), &idempotency.key],
         |columns| Ok((columns.digest()?, columns.parsed()?)),
     )?;
     let Some((body, id)) = found else { return Ok(None) };
@@ -110,21 +109,17 @@ pub(super) fn issue_download(batch: &mut Batch<'_>, issue: &IssueDownload, audit
 }
 
 /// See [`crate::store::Store::use_link`].
-pub(super) fn use_link(batch: &mut Batch<'_>, hash: &LinkHash, now: Timestamp) -> Result<Option<LinkRecord>, Failure> {
-    rows::one(
-        batch.conn,
-        "UPDATE links SET used_at = ?2 WHERE hash = ?1 AND used_at IS NULL AND expires_at > ?2
-         RETURNING object_id, grant_id, token_id, disposition",
-        &[hash, &now.as_microsecond()],
-        |columns| {
-            Ok(LinkRecord {
-                object: columns.parsed()?,
-                grant: columns.parsed()?,
-                token: columns.parsed()?,
-                disposition: columns.named(rows::disposition)?,
-            })
-        },
-    )
+pub(super) fn use_link(batch: &mut Batch<'_>, link: &UseLink, audit: &AuditLine) -> Result<bool, Failure> {
+    let mut update = batch.conn.prepare_cached(
+        "UPDATE links SET used_at = ?2 WHERE hash = ?1 AND object_id = ?3 AND used_at IS NULL AND expires_at > ?2
+         AND EXISTS (SELECT 1 FROM objects WHERE id = ?3 AND revision = ?4)",
+    )?;
+    let now = link.now.as_microsecond();
+    if update.execute(params![link.hash, now, link.object.to_string(), int(link.revision)])? == 0 {
+        return Ok(false);
+    }
+    batch.record(audit)?;
+    Ok(true)
 }
 
 /// See [`crate::store::Store::advance`].

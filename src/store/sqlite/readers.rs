@@ -1,14 +1,15 @@
 //! A few read-only connections, used on blocking threads.
 //!
 //! A read sees everything that was committed before it began, by this process or another: nothing is cached here. The
-//! number of connections bounds how many blocking threads the store takes. A connection that met an error is thrown
-//! away; the next read opens a fresh one.
+//! number of connections bounds how many blocking threads the store takes. A query whose caller has gone away or has
+//! waited past the deadline is interrupted, so that it never keeps its connection from the next one. A connection that
+//! met an error is thrown away; the next read opens a fresh one.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, InterruptHandle};
 use tokio::sync::Semaphore;
 
 use super::error::Failure;
@@ -46,9 +47,11 @@ impl Readers {
             let closed = |error| StoreError::Unavailable(format!("the readers have stopped: {error}"));
             let permit = self.permits.clone().acquire_owned().await.map_err(closed)?;
             let idle = self.idle.clone();
-            // The permit moves into the closure: a caller that goes away leaves its query running, and counted.
+            let waiting = Waiting(Arc::default());
+            let running = waiting.0.clone();
+            // The permit moves into the closure: a query counts until it has ended, whoever waits for it.
             let task = tokio::task::spawn_blocking(move || {
-                let result = idle.run(query);
+                let result = idle.run(&running, query);
                 drop(permit);
                 result
             });
@@ -59,14 +62,50 @@ impl Readers {
     }
 }
 
+/// A query as both of its sides see it: who runs it and who waits for it.
+#[derive(Default)]
+struct Running {
+    abandoned: bool,
+    /// There while the query runs, and only then: the next query on the same connection is somebody else's.
+    query: Option<InterruptHandle>,
+}
+
+/// The waiting side; dropping it ends the query.
+struct Waiting(Arc<Mutex<Running>>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut running = lock(&self.0);
+        running.abandoned = true;
+        if let Some(query) = &running.query {
+            query.interrupt();
+        }
+    }
+}
+
 impl Idle {
-    fn run<T>(&self, query: impl FnOnce(&Connection) -> Result<T, Failure>) -> Result<T, Failure> {
-        let idle = self.connections.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    fn run<T>(
+        &self,
+        running: &Mutex<Running>,
+        query: impl FnOnce(&Connection) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let idle = lock(&self.connections).pop();
         let conn = idle.map_or_else(|| schema::open_for_reading(&self.path, self.busy), Ok)?;
-        let result = query(&conn);
+        let begun = {
+            let mut running = lock(running);
+            running.query = (!running.abandoned).then(|| conn.get_interrupt_handle());
+            running.query.is_some()
+        };
+        let result = if begun { query(&conn) } else { Err(Failure::Refused("nobody waits for it".into())) };
+        lock(running).query = None;
         if !matches!(result, Err(Failure::Away(_))) {
-            self.connections.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
+            lock(&self.connections).push(conn);
         }
         result
     }
+}
+
+/// No holder of these locks can leave something half done, so that a poisoned one is as good as any.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

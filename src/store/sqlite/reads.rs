@@ -12,7 +12,7 @@ use crate::domain::job::JobKind;
 use crate::domain::key::{Area, ObjectKey};
 use crate::domain::life::State;
 use crate::domain::object::Object;
-use crate::store::{AuditQuery, DeadLetter, ObjectQuery, Statistics, TokenRecord};
+use crate::store::{AuditQuery, DeadLetter, LinkHash, LinkRecord, ObjectQuery, Statistics, TokenRecord};
 
 pub(super) fn object(conn: &Connection, id: ObjectId) -> Result<Option<Object>, Failure> {
     let sql = concat!("SELECT ", object_columns!(), " FROM objects WHERE id = ?1");
@@ -31,21 +31,30 @@ pub(super) fn objects(conn: &Connection, query: &ObjectQuery) -> Result<Vec<Obje
     let before = query.before.map_or_else(|| "~".to_owned(), |id| id.to_string());
     let (state, count) = (query.state.map(State::as_str), limit(query.limit));
     macro_rules! page {
-        ($app:literal) => {
+        ($app:literal, $state:literal) => {
             concat!(
                 "SELECT ",
                 object_columns!(),
                 " FROM objects WHERE ",
                 $app,
-                " AND id < ?2 AND (?3 IS NULL OR state = ?3) AND substr(served_path, 1, length(?4)) = ?4
+                " AND ",
+                $state,
+                " AND id < ?2 AND substr(served_path, 1, length(?4)) = ?4
                   ORDER BY id DESC LIMIT ?5"
             )
         };
     }
-    // Two texts, so that one app is read from its index and all of them from the table.
-    let (sql, app) = match &query.app {
-        Some(app) => (page!("app = ?1"), Some(app.as_str())),
-        None => (page!("?1 IS NULL"), None),
+    // A text for each, so that every one is read from the index that fits it, or from the table.
+    let app = query.app.as_ref().map(|app| app.as_str());
+    let sql = match (app, query.state) {
+        (Some(_), Some(_)) => page!("app = ?1", "state = ?3"),
+        (Some(_), None) => page!("app = ?1", "?3 IS NULL"),
+        // What waits for review is rare among all objects: it is gathered app by app.
+        (None, Some(State::Quarantined | State::Unscannable)) => {
+            page!("?1 IS NULL AND app IN (SELECT app FROM app_usage)", "state = ?3")
+        }
+        (None, Some(_)) => page!("?1 IS NULL", "state = ?3"),
+        (None, None) => page!("?1 IS NULL", "?3 IS NULL"),
     };
     many(conn, sql, &[&app, &before, &state, &query.prefix, &count], rows::object)
 }
@@ -57,6 +66,19 @@ pub(super) fn expirable(conn: &Connection, before: Timestamp, count: usize) -> R
         " FROM objects WHERE state = 'issued' AND upload_expires_at < ?1 ORDER BY upload_expires_at LIMIT ?2"
     );
     many(conn, sql, &[&before.as_microsecond(), &limit(count)], rows::object)
+}
+
+pub(super) fn link(conn: &Connection, hash: &LinkHash, now: Timestamp) -> Result<Option<LinkRecord>, Failure> {
+    let sql = "SELECT object_id, grant_id, token_id, disposition FROM links
+               WHERE hash = ?1 AND used_at IS NULL AND expires_at > ?2";
+    one(conn, sql, &[hash, &now.as_microsecond()], |columns| {
+        Ok(LinkRecord {
+            object: columns.parsed()?,
+            grant: columns.parsed()?,
+            token: columns.parsed()?,
+            disposition: columns.named(rows::disposition)?,
+        })
+    })
 }
 
 pub(super) fn has_job(conn: &Connection, object: ObjectId, kind: JobKind) -> Result<bool, Failure> {

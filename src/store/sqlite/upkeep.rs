@@ -60,8 +60,8 @@ pub(super) fn setting_or_insert(batch: &Batch<'_>, name: &str, value: &[u8]) -> 
 pub(super) fn prune(batch: &Batch<'_>, now: Timestamp) -> Result<u64, Failure> {
     let before = now.checked_sub(KEPT).map_or(i64::MIN, Timestamp::as_microsecond);
     let statements = [
-        "DELETE FROM idempotency WHERE (app, workflow, key) IN
-         (SELECT app, workflow, key FROM idempotency WHERE created_at < ?1 LIMIT ?2)",
+        "DELETE FROM idempotency WHERE (app, workflow, environment, key) IN
+         (SELECT app, workflow, environment, key FROM idempotency WHERE created_at < ?1 LIMIT ?2)",
         "DELETE FROM links WHERE hash IN (SELECT hash FROM links WHERE expires_at < ?1 LIMIT ?2)",
     ];
     let mut removed = 0;
@@ -71,17 +71,29 @@ pub(super) fn prune(batch: &Batch<'_>, now: Timestamp) -> Result<u64, Failure> {
     Ok(removed)
 }
 
-/// One step of [`super::SqliteStore::prune_audit`]; how many entries went.
-pub(super) fn prune_audit(batch: &Batch<'_>, before: Timestamp) -> Result<u64, Failure> {
+/// One step of [`crate::store::Store::prune_dead_letters`]; how many rows went.
+pub(super) fn prune_dead_letters(batch: &Batch<'_>, before: Timestamp) -> Result<u64, Failure> {
+    let sql = "DELETE FROM dead_letters WHERE seq IN (SELECT seq FROM dead_letters WHERE at < ?1 LIMIT ?2)";
+    Ok(batch.conn.prepare_cached(sql)?.execute([before.as_microsecond(), AT_ONCE])? as u64)
+}
+
+/// One step of [`crate::store::Store::prune_audit`], the first with its entry; how many entries went.
+///
+/// Only the first of what is there is looked at: numbers grow with time, and looking for old entries among all of them
+/// would hold up every write.
+pub(super) fn prune_audit(batch: &mut Batch<'_>, before: Timestamp, audit: Option<&AuditLine>) -> Result<u64, Failure> {
+    let conn = batch.conn;
     let retention = |before: i64| -> Result<(), Failure> {
-        batch.conn.prepare_cached("UPDATE audit_retention SET before = ?1")?.execute([before])?;
+        conn.prepare_cached("UPDATE audit_retention SET before = ?1")?.execute([before])?;
         Ok(())
     };
     retention(before.as_microsecond())?;
-    let mut delete = batch.conn.prepare_cached(
-        "DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE time < ?1 ORDER BY seq LIMIT ?2)",
-    )?;
-    let removed = delete.execute([before.as_microsecond(), AT_ONCE])?;
+    let mut delete = conn
+        .prepare_cached("DELETE FROM audit WHERE time < ?1 AND seq IN (SELECT seq FROM audit ORDER BY seq LIMIT ?2)")?;
+    let removed = delete.execute([before.as_microsecond(), AT_ONCE])? as u64;
     retention(i64::MIN)?;
-    Ok(removed as u64)
+    if let Some(audit) = audit.filter(|_| removed > 0) {
+        batch.record(audit)?;
+    }
+    Ok(removed)
 }
