@@ -136,6 +136,8 @@ fn describe() {
     describe_gauge!("vestibule_jobs", "Jobs waiting or under way, by kind");
     describe_gauge!("vestibule_queue_age_seconds", Unit::Seconds, "Age of the oldest job, by kind");
     describe_gauge!("vestibule_dead_letters", "Dead letters kept");
+    describe_gauge!("vestibule_database_up", "1 where the database takes writes");
+    describe_gauge!("vestibule_target_up", "1 where the target's storage answers, by target");
     describe_gauge!("vestibule_scanner_up", "1 where the scanner answers");
     describe_gauge!("vestibule_scanner_signatures_stale", "1 where the scanner's signatures are out of date");
 }

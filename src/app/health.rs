@@ -1,95 +1,195 @@
-//! Which dependencies answer.
+//! Which dependencies answer, as last found.
 //!
-//! The scanner's state is written by a probe in the background and read on the hot path; the rest is asked when somebody
-//! asks for readiness.
+//! A probe in the background asks and writes it down here; whoever asks for readiness reads it. So a request for readiness
+//! costs nothing, however many there are, and needs no token. Ready is a node whose database and scanner answer: a target
+//! that does not is shown, and refuses its own requests only.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
 
 use super::App;
 
-/// What is known about the scanner.
-#[derive(Debug, Default)]
-pub struct ScannerState {
-    available: AtomicBool,
-    // A std Mutex, because nothing awaits while it is held.
-    described: Mutex<Dependency>,
-}
-
-impl ScannerState {
-    /// Whether the last probe was answered. Before the first one: no.
-    pub fn is_available(&self) -> bool {
-        self.available.load(Ordering::Relaxed)
-    }
-
-    /// Notes what a probe found. `ready` closes or opens uploads; `detail` is for people.
-    pub fn note(&self, ready: bool, detail: String) {
-        match (self.available.swap(ready, Ordering::Relaxed), ready) {
-            (true, false) => tracing::warn!(%detail, "the scanner is away; uploads are refused"),
-            (false, true) => tracing::info!(%detail, "the scanner answers"),
-            _ => {}
-        }
-        let mut described = self.described.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *described = Dependency { name: "scanner".into(), ready, detail };
-    }
-
-    fn describe(&self) -> Dependency {
-        let mut dependency = self.described.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        dependency.name = "scanner".into();
-        dependency
-    }
-}
-
 /// One dependency and whether it answers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Dependency {
     /// For example `database`, `scanner`, `target:images`.
     pub name: String,
     /// Whether it answers.
     pub ready: bool,
-    /// What was found; holds no secret.
-    pub detail: String,
+    /// Whether the node is ready only with it.
+    pub required: bool,
+    /// Only of the scanner: whether its signatures are out of date. Absent where it tells no date.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stale: Option<bool>,
+    /// What was found; holds no secret. Only on the admin listener.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 /// Whether the gateway can do its job.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Health {
-    /// True where every dependency answers.
+    /// True where every required dependency answers.
     pub ready: bool,
     /// Each of them.
     pub dependencies: Vec<Dependency>,
 }
 
+impl Health {
+    /// The same for everybody: what was found may name buckets and addresses.
+    #[must_use]
+    pub fn without_details(mut self) -> Self {
+        self.dependencies.iter_mut().for_each(|dependency| dependency.detail = None);
+        self
+    }
+}
+
+/// What the probe has found out about the scanner. Before it has asked for the first time: away.
+#[derive(Debug, Default)]
+pub struct ScannerState {
+    available: AtomicBool,
+    // A std Mutex, because nothing awaits while it is held.
+    found: Mutex<(Option<bool>, String)>,
+}
+
+/// What the probe has found out about the rest. What it has not asked is not ready.
+#[derive(Debug, Default)]
+pub struct HealthBoard(Mutex<Found>);
+
+#[derive(Debug, Default)]
+struct Found {
+    database: Option<(Timestamp, Answer)>,
+    targets: Vec<(String, Answer)>,
+}
+
+/// `Err` says why there was none.
+type Answer = Result<(), String>;
+
 /// A probe that takes longer counts as unanswered.
 const DEADLINE: Duration = Duration::from_secs(3);
+/// An answer older than this says nothing: the probe itself hangs.
+const FRESH: SignedDuration = SignedDuration::from_secs(30);
+
+impl ScannerState {
+    /// Whether the last probe was answered. Uploads are refused while it was not.
+    pub fn is_available(&self) -> bool {
+        self.available.load(Ordering::Relaxed)
+    }
+
+    /// Notes what a probe found: whether the scanner answers, whether its signatures are out of date where it tells their
+    /// date, and both for people.
+    pub fn note(&self, ready: bool, stale: Option<bool>, detail: String) {
+        match (self.available.swap(ready, Ordering::Relaxed), ready) {
+            (true, false) => tracing::warn!(%detail, "the scanner is away; uploads are refused"),
+            (false, true) => tracing::info!(%detail, "the scanner answers"),
+            _ => {}
+        }
+        *lock(&self.found) = (stale, detail);
+    }
+
+    fn describe(&self) -> Dependency {
+        let (stale, detail) = lock(&self.found).clone();
+        Dependency { name: "scanner".into(), ready: self.is_available(), required: true, stale, detail: Some(detail) }
+    }
+}
+
+impl HealthBoard {
+    fn health(&self, scanner: &ScannerState, now: Timestamp) -> Health {
+        let found = lock(&self.0);
+        let database = match &found.database {
+            Some((at, answer)) if now.duration_since(*at) <= FRESH => answer.clone(),
+            _ => Err("was not asked lately".to_owned()),
+        };
+        let database = Dependency { required: true, ..described("database", &database, "takes writes") };
+        let mut dependencies = vec![database, scanner.describe()];
+        dependencies.extend(found.targets.iter().map(|(name, answer)| described(name, answer, "answers")));
+        let ready = dependencies.iter().all(|dependency| dependency.ready || !dependency.required);
+        Health { ready, dependencies }
+    }
+}
+
+fn described(name: &str, answer: &Answer, good: &str) -> Dependency {
+    let detail = answer.as_ref().err().map_or(good, String::as_str).to_owned();
+    Dependency { name: name.to_owned(), ready: answer.is_ok(), required: false, stale: None, detail: Some(detail) }
+}
 
 impl App {
-    /// Asks every dependency.
-    pub async fn health(&self) -> Health {
-        let database = async {
-            let answer = tokio::time::timeout(DEADLINE, self.store.probe()).await;
-            let (ready, detail) = match answer {
-                Ok(Ok(())) => (true, "takes writes".to_owned()),
-                Ok(Err(error)) => (false, error.to_string()),
-                Err(_) => (false, "did not answer in time".to_owned()),
-            };
-            Dependency { name: "database".into(), ready, detail }
-        };
+    /// What was found last.
+    pub fn health(&self) -> Health {
+        self.board.health(&self.scanner, self.clock.now())
+    }
+
+    /// Asks the database whether it takes a write, and notes the answer.
+    pub async fn probe_database(&self) {
+        let answer = within_deadline(self.store.probe()).await;
+        metrics::gauge!("vestibule_database_up").set(f64::from(u8::from(answer.is_ok())));
+        lock(&self.board.0).database = Some((self.clock.now(), answer));
+    }
+
+    /// Asks the storage of every target, all at the same time, and notes the answers.
+    pub async fn probe_targets(&self) {
         let targets = self.targets.all();
-        let targets = futures::future::join_all(targets.iter().map(|open| async move {
-            let answer = tokio::time::timeout(DEADLINE, open.store.probe()).await;
-            let (ready, detail) = match answer {
-                Ok(Ok(())) => (true, "answers".to_owned()),
-                Ok(Err(error)) => (false, error.to_string()),
-                Err(_) => (false, "did not answer in time".to_owned()),
-            };
-            Dependency { name: format!("target:{}", open.target.name), ready, detail }
-        }));
-        let (database, mut targets) = tokio::join!(database, targets);
-        targets.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut dependencies = vec![database, self.scanner.describe()];
-        dependencies.append(&mut targets);
-        Health { ready: dependencies.iter().all(|dependency| dependency.ready), dependencies }
+        let mut answers = futures::future::join_all(targets.iter().map(|open| async move {
+            let answer = within_deadline(open.store.probe()).await;
+            let name = open.target.name.to_string();
+            metrics::gauge!("vestibule_target_up", "target" => name.clone()).set(f64::from(u8::from(answer.is_ok())));
+            (format!("target:{name}"), answer)
+        }))
+        .await;
+        answers.sort_by(|one, other| one.0.cmp(&other.0));
+        lock(&self.board.0).targets = answers;
+    }
+}
+
+async fn within_deadline<E: std::fmt::Display>(probe: impl Future<Output = Result<(), E>>) -> Answer {
+    match tokio::time::timeout(DEADLINE, probe).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err("did not answer in time".to_owned()),
+    }
+}
+
+/// What is behind these locks is replaced as a whole, so that a poisoned one is as good as any.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn health(scanner: bool, database: Answer, target: Answer, seconds_later: i64) -> Health {
+        let (state, now) = (ScannerState::default(), "2026-11-21T10:00:00Z".parse().unwrap());
+        state.note(scanner, Some(true), "ClamAV".into());
+        let board = HealthBoard::default();
+        *lock(&board.0) = Found { database: Some((now, database)), targets: vec![("target:images".into(), target)] };
+        board.health(&state, now + SignedDuration::from_secs(seconds_later))
+    }
+
+    #[test]
+    fn nothing_is_ready_before_it_was_asked() {
+        let now = "2026-11-21T10:00:00Z".parse().unwrap();
+        let health = HealthBoard::default().health(&ScannerState::default(), now);
+        assert!(!health.ready && health.dependencies.iter().all(|dependency| !dependency.ready));
+    }
+
+    #[test]
+    fn a_target_that_is_away_is_shown_and_leaves_the_node_ready() {
+        let health = health(true, Ok(()), Err("bucket b-17 is away".into()), 0);
+        assert!(health.ready);
+        assert_eq!((health.dependencies[2].ready, health.dependencies[2].required), (false, false));
+        assert_eq!(health.dependencies[1].stale, Some(true), "old signatures are told");
+        assert!(serde_json::to_string(&health).unwrap().contains("b-17"));
+        assert!(!serde_json::to_string(&health.without_details()).unwrap().contains("b-17"));
+    }
+
+    #[test]
+    fn a_node_is_not_ready_without_its_database_its_scanner_or_an_answer_of_late() {
+        assert!(!health(true, Err("disk full".into()), Ok(()), 0).ready);
+        assert!(!health(false, Ok(()), Ok(()), 0).ready);
+        assert!(!health(true, Ok(()), Ok(()), 31).ready);
+        assert!(health(true, Ok(()), Ok(()), 30).ready);
     }
 }

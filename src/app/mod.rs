@@ -35,7 +35,7 @@ use crate::store::Store;
 
 pub use arrivals::{Arrival, ArrivalError, Source};
 pub use context::RequestContext;
-pub use health::{Dependency, Health, ScannerState};
+pub use health::{Dependency, Health, HealthBoard, ScannerState};
 pub use lifecycle::Change;
 pub use objects::ObjectPage;
 pub use request_download::{DownloadQuery, IssuedDownload, Which};
@@ -60,6 +60,8 @@ pub struct App {
     pub clock: Clock,
     /// What is known about the scanner; uploads are refused while it is away.
     pub scanner: Arc<ScannerState>,
+    /// What is known about everything else that may be away.
+    pub board: HealthBoard,
     /// Tells the workers that there is something to do.
     pub work: Work,
     /// Tells event sources that an object's inspection has ended.

@@ -10,7 +10,7 @@ mod targets;
 
 use std::sync::Arc;
 
-use crate::app::{App, ScannerState, Settings, SettledHub, Targets, Work};
+use crate::app::{App, HealthBoard, ScannerState, Settings, SettledHub, Targets, Work};
 use crate::audit::JsonLines;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -105,6 +105,7 @@ fn core_with(
         targets: Arc::new(targets),
         clock,
         scanner: Arc::new(ScannerState::default()),
+        board: HealthBoard::default(),
         work: Work::default(),
         settled: SettledHub::default(),
         settings: Settings {

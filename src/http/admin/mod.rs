@@ -8,7 +8,7 @@ mod tokens;
 use actix_web::HttpResponse;
 use actix_web::web::{self, ServiceConfig};
 
-use super::public::{docs_page, not_found, readyz, resource};
+use super::public::{docs_page, not_found, readyz_in_detail, resource};
 
 pub(super) use audit::{__path_dead_letters, __path_query_audit, AuditPage, DeadLetterView};
 pub(super) use metrics::Metrics;
@@ -56,7 +56,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
     resource(config, "/admin/dead-letters", &[("GET", || web::get().to(audit::dead_letters))]);
     resource(config, "/metrics", &[("GET", || web::get().to(metrics::render))]);
     resource(config, "/healthz", &[("GET", || web::get().to(HttpResponse::Ok))]);
-    resource(config, "/readyz", &[("GET", || web::get().to(readyz))]);
+    resource(config, "/readyz", &[("GET", || web::get().to(readyz_in_detail))]);
     resource(config, "/openapi.json", &[("GET", || web::get().to(openapi))]);
     resource(config, "/docs", &[("GET", || web::get().to(docs))]);
     config.default_service(web::to(not_found));

@@ -10,16 +10,24 @@ pub(in crate::http) async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(serde_json::json!({ "status": "ok" }))
 }
 
-/// Whether every dependency answers, and which does not.
+/// Whether every required dependency answers, and which does not. As last found in the background, a few seconds ago.
 #[utoipa::path(
     get, path = "/readyz", tag = "operation",
     responses(
-        (status = 200, description = "Every dependency answers", body = Health),
-        (status = 503, description = "Some dependency is away", body = Health),
+        (status = 200, description = "Every required dependency answers", body = Health),
+        (status = 503, description = "A required dependency is away", body = Health),
     )
 )]
 pub(in crate::http) async fn readyz(app: web::Data<App>) -> HttpResponse {
-    let health = app.health().await;
+    told(app.health().without_details())
+}
+
+/// The same with what was found, for operators.
+pub(in crate::http) async fn readyz_in_detail(app: web::Data<App>) -> HttpResponse {
+    told(app.health())
+}
+
+fn told(health: Health) -> HttpResponse {
     let mut answer = if health.ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     answer.json(health)
 }

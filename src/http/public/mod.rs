@@ -17,7 +17,7 @@ use super::problem::Problem;
 use super::{cors, events};
 
 pub(super) use downloads::__path_request_download;
-pub(super) use health::{__path_healthz, __path_readyz, readyz};
+pub(super) use health::{__path_healthz, __path_readyz, readyz_in_detail};
 pub(super) use links::__path_follow_link;
 pub(super) use objects::{__path_delete_object, __path_get_object, __path_list_objects, ObjectList, object_id, state};
 pub(super) use pages::docs_page;
