@@ -70,7 +70,8 @@ pub(super) enum Refused<'a> {
 }
 
 impl App {
-    /// Records a refusal durably and returns it; the client hears of it only after that.
+    /// Records a refusal durably and returns it; the client hears of it only after that. Of many refusals of nobody in
+    /// particular, most are only counted: see [`super::anonymous`].
     pub(super) async fn refuse(
         &self,
         context: &RequestContext,
@@ -91,6 +92,11 @@ impl App {
         }
         metrics::counter!("vestibule_refused_total", "code" => refusal.reason.code()).increment(1);
         if matches!(refusal.reason, Reason::DatabaseUnavailable | Reason::Overloaded) {
+            return refusal;
+        }
+        if matches!(who, Refused::Nobody)
+            && !self.anonymous.deserves_a_row(context, action, refusal.reason, self.clock.now())
+        {
             return refusal;
         }
         match self.store.audit(entry).await {

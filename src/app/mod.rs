@@ -3,6 +3,7 @@
 //! Every way in (HTTP, command line, workers) goes through these verbs, and every verb decides, records and only then
 //! acts. Absent on purpose: HTTP, SQL, provider SDKs, and any way to sign without a grant.
 
+mod anonymous;
 mod arrivals;
 mod authenticate;
 mod context;
@@ -33,6 +34,7 @@ use crate::identity::Authenticator;
 use crate::policy::Policies;
 use crate::store::Store;
 
+pub use anonymous::AnonymousRefusals;
 pub use arrivals::{Arrival, ArrivalError, Source};
 pub use context::RequestContext;
 pub use health::{Dependency, Health, HealthBoard, ScannerState};
@@ -62,6 +64,8 @@ pub struct App {
     pub scanner: Arc<ScannerState>,
     /// What is known about everything else that may be away.
     pub board: HealthBoard,
+    /// Refusals of nobody in particular that are not yet written.
+    pub anonymous: AnonymousRefusals,
     /// Tells the workers that there is something to do.
     pub work: Work,
     /// Tells event sources that an object's inspection has ended.

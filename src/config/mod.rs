@@ -120,11 +120,15 @@ pub struct TlsConfig {
 pub struct StoreConfig {
     /// The SQLite file.
     pub path: PathBuf,
+    /// Days that audit entries are kept.
+    pub audit_retention_days: u16,
+    /// Days that messages which nobody could read are kept.
+    pub dead_letter_retention_days: u16,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { path: "data/vestibule.db".into() }
+        Self { path: "data/vestibule.db".into(), audit_retention_days: 400, dead_letter_retention_days: 30 }
     }
 }
 

@@ -32,6 +32,14 @@ pub(super) fn mistakes(config: &Config) -> Vec<String> {
     if !config.policies.dir.is_dir() {
         found.push(format!("policies.dir: there is no directory {}", config.policies.dir.display()));
     }
+    for (name, days) in [
+        ("audit_retention_days", config.store.audit_retention_days),
+        ("dead_letter_retention_days", config.store.dead_letter_retention_days),
+    ] {
+        if days == 0 {
+            found.push(format!("store.{name}: must be at least 1"));
+        }
+    }
     if config.sweep.interval < Duration::from_millis(100) {
         found.push("sweep.interval: must be at least 100ms".into());
     }

@@ -23,6 +23,7 @@ use crate::worker::events::push::eventgrid::EventGridReceiver;
 use crate::worker::events::push::sns::SnsReceiver;
 use crate::worker::events::{Consumer, HintHandler};
 use crate::worker::hints::Hints;
+use crate::worker::housekeeping::{Housekeeping, Retention};
 use crate::worker::inspect::Inspector;
 use crate::worker::jobs::Jobs;
 use crate::worker::lane::Lane;
@@ -142,6 +143,11 @@ impl Application {
         workers.spawn(Lane::storage(jobs, STORAGE_LANE).run(stop_workers.clone()));
         workers.spawn(Probe::new(Arc::clone(&self.app), self.inspector.clone()).run(stop_workers.clone()));
         workers.spawn(Sweep::new(Arc::clone(&self.app), self.config.sweep.interval).run(stop_workers.clone()));
+        let retention = Retention {
+            audit_days: self.config.store.audit_retention_days,
+            dead_letter_days: self.config.store.dead_letter_retention_days,
+        };
+        workers.spawn(Housekeeping::new(Arc::clone(&self.app), retention).run(stop_workers.clone()));
         for consumer in self.consumers {
             workers.spawn(consumer.run(stop_workers.clone()));
         }

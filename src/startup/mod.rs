@@ -10,7 +10,7 @@ mod targets;
 
 use std::sync::Arc;
 
-use crate::app::{App, HealthBoard, ScannerState, Settings, SettledHub, Targets, Work};
+use crate::app::{AnonymousRefusals, App, HealthBoard, ScannerState, Settings, SettledHub, Targets, Work};
 use crate::audit::JsonLines;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -106,6 +106,7 @@ fn core_with(
         clock,
         scanner: Arc::new(ScannerState::default()),
         board: HealthBoard::default(),
+        anonymous: AnonymousRefusals::default(),
         work: Work::default(),
         settled: SettledHub::default(),
         settings: Settings {

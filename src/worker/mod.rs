@@ -5,6 +5,7 @@
 
 pub mod events;
 pub mod hints;
+pub mod housekeeping;
 pub mod inspect;
 pub mod jobs;
 pub mod lane;
