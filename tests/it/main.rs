@@ -11,6 +11,7 @@ mod embedded;
 mod events;
 mod gateway;
 mod harness;
+mod health;
 mod identity;
 mod inspect;
 mod main_job;
