@@ -7,10 +7,12 @@
 mod afterwards;
 mod check;
 mod events;
+mod example;
 mod expiry;
 mod flow;
 mod place;
 mod push;
+mod quickstart;
 mod readers;
 mod sources;
 

@@ -137,3 +137,28 @@ async fn early_doubled_late_forged_and_unreadable_events_change_nothing_on_azure
     let cloud = Setup::at(Place::azure().await).hearing(queue.lines(), ()).start().await;
     nothing_but_the_truth_counts(&cloud, &Mail::Azure(queue), "azure:").await;
 }
+
+/// No sweep here: what a form wrote more than once goes with the upload that it belongs to, version by version.
+#[tokio::test]
+async fn a_form_that_was_sent_three_times_leaves_no_version_behind() {
+    let (queue, lines, undo) = sources::sqs().await;
+    let cloud = Setup::at(Place::versioned_s3().await).hearing(lines, undo).start().await;
+    let mail = Mail::Sqs(queue);
+    let good = jpeg();
+    for (last, state) in [(good.bytes.clone(), "visible"), (vec![7; good.bytes.len()], "rejected")] {
+        let (id, issued) = cloud.issue(&good, json!({ "method": "POST" })).await;
+        for bytes in [&good.bytes, &vec![1; good.bytes.len()], &last] {
+            assert!((200..300).contains(&cloud.send(&issued, bytes).await));
+        }
+        let object = cloud.gateway.admin_get(&format!("/admin/objects/{id}")).await.1;
+        mail.announce(&cloud.place, object["stagingKey"].as_str().unwrap()).await;
+        cloud.gateway.wait_for(&id, state).await;
+        cloud.staging_is_empty().await;
+        if state == "visible" {
+            assert_eq!(cloud.gateway.download(&id).await, good.bytes);
+        }
+        // Other bytes than those that were judged, beside a visible object, are told as strays.
+        let told = cloud.actions(&id).await.iter().any(|action| action == "removeStray");
+        assert_eq!(told, state == "visible");
+    }
+}

@@ -84,11 +84,15 @@ impl Still {
 
     /// Asks for an upload; `None` where the quota refuses.
     async fn issue(&self) -> Option<(ObjectId, MintedUpload)> {
+        self.issue_of(jpeg().bytes.len() as u64).await
+    }
+
+    async fn issue_of(&self, size: u64) -> Option<(ObjectId, MintedUpload)> {
         let upload = jpeg();
         let request = UploadRequest {
             original_filename: upload.name.into(),
             filename: vestibule::domain::filename::Filename::sanitise(upload.name).unwrap(),
-            size: upload.bytes.len() as u64,
+            size,
             content_type: upload.media.parse().unwrap(),
             path: None,
             classification: None,
@@ -213,4 +217,18 @@ async fn bytes_after_expiry_are_strays() {
     assert_eq!(still.store.head(&still.object(id).await.keys.staging).await.unwrap(), None);
     assert_eq!(still.used().await, (0, 0));
     assert_eq!(still.sweep().await, Findings::default(), "nothing is left to find");
+}
+
+#[tokio::test]
+async fn a_large_upload_is_waited_for_longer() {
+    let still = Still::start().await;
+    let (id, _) = still.issue_of(10 << 20).await.unwrap();
+    // 10 MiB over the slowest line that is waited for, 256 KiB a second.
+    let line = Duration::from_secs(40);
+    still.clock.advance(TTL + GRACE + line - Duration::from_secs(1));
+    assert_eq!(still.sweep().await, Findings::default());
+    assert_eq!(still.state(id).await, State::Issued);
+    still.clock.advance(Duration::from_secs(2));
+    assert_eq!(still.sweep().await, Findings { expired: 1, ..Findings::default() });
+    assert_eq!(still.used().await, (0, 0));
 }
