@@ -152,9 +152,7 @@ impl Jobs {
         }
         crate::fault::point("promote.copied").await;
         let Ok(next) = object.life.clone().promoted(served) else { return self.finish(job).await };
-        self.complete(job, &object, next, Some(JobKind::RemoveStaged)).await?;
-        crate::fault::point("promote.recorded").await;
-        Ok(())
+        self.complete(job, &object, next, Some(JobKind::RemoveStaged)).await
     }
 
     /// A form cannot be create-only, and an ETag is an MD5 at best: whoever makes two files with one MD5 could swap them
@@ -172,6 +170,7 @@ impl Jobs {
     /// Deletes the staged bytes of a visible object; other bytes that came after them are strays.
     async fn remove_staged(&self, job: &LeasedJob) -> Done {
         let Some(object) = self.app.store.object(job.object).await? else { return self.finish(job).await };
+        crate::fault::point("promote.recorded").await;
         if object.life.state() == State::Visible {
             let store = self.store(&object)?;
             let judged = object.life.verdict().map(|verdict| verdict.bytes.etag.as_str());

@@ -9,6 +9,7 @@ mod conformance;
 mod demo;
 mod embedded;
 mod events;
+mod faults;
 mod gateway;
 mod harness;
 mod health;
