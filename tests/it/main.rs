@@ -7,6 +7,7 @@ mod azure;
 mod cloud;
 mod conformance;
 mod demo;
+mod crowd;
 mod embedded;
 mod events;
 mod faults;

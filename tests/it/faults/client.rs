@@ -34,8 +34,9 @@ impl File {
             _ => "text/csv",
         };
         let mut bytes = fixture(name);
-        if content_type != "text/csv" {
-            bytes.extend(format!("\n%{number}\n").bytes());
+        match content_type {
+            "text/csv" => bytes.extend(format!("{number},2026-11-10,Ferry Coffee,431.79,19,513.83,open\n").bytes()),
+            _ => bytes.extend(format!("\n%{number}\n").bytes()),
         }
         Self { name, content_type, bytes }
     }
