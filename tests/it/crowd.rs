@@ -1,10 +1,10 @@
-//! Two thousand objects by fifty clients at once, with the worst of messengers between the storage and the gateway (P5).
+//! Two thousand objects by fifty clients, with the worst of messengers between the storage and the gateway (P5).
 //!
 //! Every event is delivered twice, out of order, and one in ten never. The objects are clean files of five types, the
-//! EICAR test file, files of another type than declared, and uploads that the storage refuses or that never come. All of
-//! them must end in the right state; the figures are printed and stand in docs/reliability-main-job.md.
+//! EICAR test file, files of another type than declared, and uploads that the storage refuses or that never come. All
+//! of them must end in the right state; the figures are printed and stand in docs/reliability-main-job.md.
 
-mod cloud;
+pub mod cloud;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -185,7 +185,8 @@ async fn two_thousand_objects_by_fifty_clients_end_right_although_events_come_tw
         .collect();
     waits.sort_unstable();
     println!(
-        "crowd: {OBJECTS} objects, {CLIENTS} clients, {:?}; {} events, {} withheld, {} deliveries; noticed by {noticed}; uploaded in {:.0} s, \
+        "crowd: {OBJECTS} objects, {CLIENTS} clients, {:?}; {} events, {} withheld, {} deliveries; \
+         noticed by {noticed}; uploaded in {:.0} s, \
          all settled after {:.0} s; PUT to visible p50 {:.1} s, p99 {:.1} s; with every check {:.0} s",
         books.states(),
         relayed.events,

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail the test, as tests do")]
 #![allow(unreachable_pub, reason = "a test binary has no public items")]
 
+mod away;
 mod azure;
 mod cloud;
 mod conformance;
@@ -18,6 +19,7 @@ mod identity;
 mod inspect;
 mod main_job;
 mod policy;
+mod quota;
 mod s3;
 mod signing_azure;
 mod signing_s3;

@@ -29,7 +29,8 @@ const WINDOW: usize = 200;
 pub struct Cloud {
     s3: aws_sdk_s3::Client,
     sqs: aws_sdk_sqs::Client,
-    endpoint: String,
+    /// Where the gateway finds LocalStack.
+    pub endpoint: String,
     pub images: String,
     pub finance: String,
     told: String,

@@ -127,9 +127,9 @@ impl Books {
         change.commit().unwrap();
     }
 
-    /// What every database must say at any instant, also right after a kill: counts and usage are the sums of their rows,
-    /// every object has the record of its issuance, its changes are on record without a gap, and nothing is visible
-    /// without a clean verdict about it.
+    /// What every database must say at any instant, also right after a kill: counts and usage are the sums of their
+    /// rows, every object has the record of its issuance, its changes are on record without a gap, and nothing is
+    /// visible without a clean verdict about it.
     pub fn assert_balanced(&self) {
         let objects = self.objects();
         let (mut usage, mut counts) = (BTreeMap::new(), BTreeMap::new());
@@ -162,8 +162,8 @@ impl Books {
         assert_eq!(kept, counts, "counts of states");
     }
 
-    /// What lies in a bucket of the embedded store: key to bytes. A file ends with a JSON record, its CRC-32, its length
-    /// and eight bytes that say what it is.
+    /// What lies in a bucket of the embedded store: key to bytes. A file ends with a JSON record, its CRC-32, its
+    /// length and eight bytes that say what it is.
     pub fn bucket(&self, bucket: &str) -> BTreeMap<String, Vec<u8>> {
         let mut found = BTreeMap::new();
         let mut directories = vec![self.dir.join("storage/buckets").join(bucket)];
