@@ -148,12 +148,6 @@ impl State {
         Self::ALL.into_iter().find(|state| state.as_str() == name)
     }
 
-    /// True where the upload has ended: whatever appears under its staging key from now on is a stray.
-    /// Held objects are not finished, their bytes still lie in staging.
-    pub fn is_finished(self) -> bool {
-        matches!(self, State::Visible | State::Rejected | State::Expired | State::Deleted)
-    }
-
     /// True where the object counts against its app's quota.
     pub fn holds_quota(self) -> bool {
         !matches!(self, State::Rejected | State::Expired | State::Deleted)

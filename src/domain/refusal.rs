@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::text::without_tokens;
+
 macro_rules! reasons {
     ($($(#[$doc:meta])* $variant:ident => $code:literal, $status:literal, $title:literal, $remedy:literal;)*) => {
         /// Why something was refused.
@@ -45,6 +47,7 @@ reasons! {
     InvalidFilename => "invalid_filename", 400, "The file name cannot be used", "send a name with at least one letter or digit, up to 1,024 bytes";
     InvalidPath => "invalid_path", 400, "The path cannot be used", "send a path like uploads/u-42/ without '..', '//' or control characters";
     BodyTooLarge => "body_too_large", 413, "The request body is too large", "send at most 64 KiB of JSON; the file itself goes to the upload URL";
+    RequestTimeout => "request_timeout", 408, "The request body did not arrive in time", "send the request again";
     UnsupportedMediaType => "unsupported_media_type", 415, "The request body is not JSON", "send the header Content-Type: application/json";
     NotFound => "not_found", 404, "There is nothing here", "check the address and the object id";
     MethodNotAllowed => "method_not_allowed", 405, "The method is not allowed here", "use a method that the Allow header lists";
@@ -139,9 +142,11 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal with a detail and nothing else.
+    /// A refusal with a detail and nothing else. Details quote what clients sent, so that tokens in them are made
+    /// unreadable and long ones are cut.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), allowed: None, limit: None, retry_after: None, rule: None }
+        let detail = cut(without_tokens(&detail.into()), LONGEST_DETAIL);
+        Self { reason, detail, allowed: None, limit: None, retry_after: None, rule: None }
     }
 
     /// Adds what would be accepted.
@@ -173,9 +178,27 @@ impl Refusal {
     }
 }
 
+/// Longest detail in characters; our own sentences are shorter.
+const LONGEST_DETAIL: usize = 300;
+
+fn cut(text: String, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_detail_shows_no_token_and_is_not_long() {
+        let refusal = Refusal::new(Reason::InvalidField, "size: 'vst_live_abcdefghijklmnop_secret1' is no number.");
+        assert_eq!(refusal.detail, "size: 'vst_live_…' is no number.");
+        let refusal = Refusal::new(Reason::InvalidField, "ä".repeat(70_000));
+        assert_eq!(refusal.detail.chars().count(), LONGEST_DETAIL + 1);
+    }
 
     #[test]
     fn codes_are_unique_and_read_back() {

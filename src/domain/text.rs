@@ -1,6 +1,25 @@
 //! Types that are written as text: `Debug`, `Serialize` and `Deserialize` by way of `Display` and `FromStr`.
 //!
-//! What is parsed once at the edge is parsed by the same code when it comes back from JSON or the database.
+//! What is parsed once at the edge is parsed by the same code when it comes back from JSON or the database. Text that
+//! people wrote goes through [`without_tokens`] before it is kept or shown.
+
+/// The text with everything after `vst_<kind>_` taken out, so that a token in the wrong field reaches no record.
+pub(crate) fn without_tokens(text: &str) -> String {
+    const START: &str = "vst_";
+    let mut safe = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(START) {
+        let tail = &rest[at + START.len()..];
+        let kind = tail.bytes().take_while(u8::is_ascii_lowercase).count();
+        let secret = tail[kind..].bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
+        safe.push_str(&rest[..at + START.len() + kind]);
+        // `vst_live_` alone is a word of our own messages.
+        safe.push_str(if secret > 1 { "_…" } else { &tail[kind..kind + secret] });
+        rest = &tail[kind + secret..];
+    }
+    safe.push_str(rest);
+    safe
+}
 
 /// Implements `Debug` and serde for types that have `Display` and `FromStr`.
 macro_rules! written_as_text {
@@ -27,3 +46,22 @@ macro_rules! written_as_text {
 }
 
 pub(crate) use written_as_text;
+
+#[cfg(test)]
+mod tests {
+    use super::without_tokens;
+
+    #[test]
+    fn tokens_are_taken_out_and_nothing_else_is() {
+        for (text, safe) in [
+            ("", ""),
+            ("the vst_ prefix", "the vst_ prefix"),
+            ("vst_live_abc_def", "vst_live_…"),
+            ("'vst_admin_a1_B2' and vst_test_x.", "'vst_admin_…' and vst_test_…."),
+            ("vst_vst_live_abc", "vst_vst_…"),
+            ("ä vst_live_ö", "ä vst_live_ö"),
+        ] {
+            assert_eq!(without_tokens(text), safe);
+        }
+    }
+}
