@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::domain::audit::{AuditAction, AuditEntry, Outcome};
 use crate::domain::bytes::Sha256Digest;
+use crate::domain::ids::ObjectId;
 
 /// The circumstances of one request, as the audit trail records them.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct RequestContext {
     pub source: Option<IpAddr>,
     /// The digest of the body, where there is one.
     pub body: Option<Sha256Digest>,
+    /// The object that the request names, whether or not there is one and whosever it is.
+    pub object: Option<ObjectId>,
     /// When the request arrived.
     pub started: Timestamp,
 }
@@ -27,7 +30,7 @@ pub struct RequestContext {
 impl RequestContext {
     /// The circumstances of an act on the command line.
     pub fn command_line(request_id: String, started: Timestamp) -> Self {
-        Self { request_id, route: "cli", method: "CLI", source: None, body: None, started }
+        Self { request_id, route: "cli", method: "CLI", source: None, body: None, object: None, started }
     }
 
     /// An audit entry with everything that the context knows.
@@ -40,6 +43,7 @@ impl RequestContext {
         entry.source_address = self.source;
         entry.request_id = Some(self.request_id.clone());
         entry.body_sha256 = self.body;
+        entry.object_id = self.object;
         entry
     }
 }

@@ -41,6 +41,16 @@ pub enum Which {
     Path(String),
 }
 
+impl Which {
+    /// The id, where the request named one.
+    pub fn id(&self) -> Option<ObjectId> {
+        match self {
+            Which::Id(id) => Some(*id),
+            Which::Path(_) => None,
+        }
+    }
+}
+
 /// What the client needs to download.
 pub struct IssuedDownload {
     /// The provider's URL or a one-time link of the gateway; a credential.

@@ -10,7 +10,6 @@ use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
-use percent_encoding::percent_decode_str;
 
 use crate::app::App;
 use crate::domain::principal::{Operator, Principal};
@@ -123,7 +122,7 @@ fn missing() -> Refusal {
 
 /// The one token of the request.
 fn presented(request: &HttpRequest, custom: &str) -> Result<String, Refusal> {
-    let query = percent_decode_str(request.query_string()).decode_utf8_lossy();
+    let query = request.query_string();
     if query.contains("vst_") || query.split('&').any(|pair| pair.starts_with("access_token=")) {
         return Err(Refusal::new(
             Reason::TokenInQuery,
@@ -131,13 +130,11 @@ fn presented(request: &HttpRequest, custom: &str) -> Result<String, Refusal> {
         ));
     }
     let headers = request.headers();
-    let bearer = headers.get_all(AUTHORIZATION).map(|value| {
-        let text = value.to_str().ok()?;
-        let (scheme, token) = text.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
-    });
-    let custom = headers.get_all(custom).map(|value| Some(value.to_str().ok()?.trim().to_owned()));
-    let mut tokens: Vec<Option<String>> = bearer.chain(custom).collect();
+    let bearer = headers.get_all(AUTHORIZATION).map(|value| bearer(value.to_str().ok()?));
+    let custom: Vec<_> = headers.get_all(custom).map(|value| Some(value.to_str().ok()?.trim().to_owned())).collect();
+    // Beside the custom header, another scheme is a proxy's business, not a second token.
+    let mut tokens: Vec<Option<String>> = bearer.filter(|token| token.is_some() || custom.is_empty()).collect();
+    tokens.extend(custom);
     tokens.dedup();
     match tokens.as_slice() {
         [] => Err(missing()),
@@ -147,5 +144,34 @@ fn presented(request: &HttpRequest, custom: &str) -> Result<String, Refusal> {
             "The token header is malformed. Send 'Authorization: Bearer <token>'.",
         )),
         _ => Err(Refusal::new(Reason::TokenInvalid, "The request carries two different tokens. Send one.")),
+    }
+}
+
+/// The token of `Bearer <token>` (RFC 6750 section 2.1).
+fn bearer(value: &str) -> Option<String> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn read(headers: &[(&'static str, &'static str)]) -> Result<String, Reason> {
+        let request = headers.iter().fold(TestRequest::default(), |request, header| request.append_header(*header));
+        presented(&request.to_http_request(), "x-workflow-token").map_err(|refusal| refusal.reason)
+    }
+
+    #[test]
+    fn a_proxy_may_use_another_scheme_beside_the_custom_header() {
+        let (basic, custom) = (("authorization", "Basic dTpw"), ("x-workflow-token", "a"));
+        assert_eq!(read(&[basic, custom]), Ok("a".into()));
+        assert_eq!(read(&[basic]), Err(Reason::TokenInvalid));
+        assert_eq!(read(&[("authorization", "Bearer a"), custom]), Ok("a".into()));
+        assert_eq!(read(&[("authorization", "Bearer b"), custom]), Err(Reason::TokenInvalid));
+        assert_eq!(read(&[("authorization", "Bearer b"), basic, custom]), Err(Reason::TokenInvalid));
+        assert_eq!(read(&[]), Err(Reason::TokenMissing));
     }
 }

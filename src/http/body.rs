@@ -3,6 +3,8 @@
 //! The extractor itself never fails: a body that cannot be read is a refusal, and refusals are recorded by the use case
 //! that would have taken it.
 
+use std::time::Duration;
+
 use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::{FromRequest, HttpRequest};
@@ -13,6 +15,8 @@ use serde::de::DeserializeOwned;
 use crate::domain::bytes::Sha256Digest;
 use crate::domain::refusal::{Reason, Refusal};
 
+/// How long a whole body may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Largest body in bytes.
 pub(super) const LARGEST: usize = 64 * 1024;
 
@@ -69,21 +73,30 @@ fn read(request: &HttpRequest, payload: &mut Payload) -> LocalBoxFuture<'static,
     if declared.is_some_and(|length| length > LARGEST as u64) {
         return futures::future::ready(Err(too_large())).boxed_local();
     }
-    let mut payload = payload.take();
-    async move {
-        let mut bytes = Vec::new();
-        while let Some(chunk) = payload.next().await {
-            let chunk = chunk.map_err(|error| {
-                Refusal::new(Reason::MalformedRequest, format!("The request's body could not be read: {error}."))
-            })?;
-            if bytes.len() + chunk.len() > LARGEST {
-                return Err(too_large());
-            }
-            bytes.extend_from_slice(&chunk);
+    let payload = payload.take();
+    async move { tokio::time::timeout(PATIENCE, collect(payload)).await.unwrap_or_else(|_| Err(too_slow())) }
+        .boxed_local()
+}
+
+async fn collect(mut payload: Payload) -> Result<Vec<u8>, Refusal> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|error| {
+            Refusal::new(Reason::MalformedRequest, format!("The request's body could not be read: {error}."))
+        })?;
+        if bytes.len() + chunk.len() > LARGEST {
+            return Err(too_large());
         }
-        Ok(bytes)
+        bytes.extend_from_slice(&chunk);
     }
-    .boxed_local()
+    Ok(bytes)
+}
+
+fn too_slow() -> Refusal {
+    Refusal::new(
+        Reason::RequestTimeout,
+        format!("The request's body did not arrive within {} seconds. Send the request again.", PATIENCE.as_secs()),
+    )
 }
 
 fn too_large() -> Refusal {
@@ -100,20 +113,14 @@ fn not_json() -> Refusal {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
-    // serde reads a struct from an array too, by position; the contract has objects only.
-    if bytes.trim_ascii_start().first().is_some_and(|&first| first != b'{') {
-        return Err(Refusal::new(
-            Reason::MalformedRequest,
-            "The body is not a JSON object. Send one, for example {\"filename\":\"menu.jpg\", ...}.",
-        ));
-    }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
         if inner.is_data() {
             let field = if path == "." { String::new() } else { format!("Field '{path}': ") };
-            Refusal::new(Reason::InvalidField, format!("{field}{}.", without_position(&inner.to_string())))
+            let what = without_value(without_position(&inner.to_string()));
+            Refusal::new(Reason::InvalidField, format!("{field}{what}."))
         } else {
             malformed(&inner)
         }
@@ -124,6 +131,14 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
 
 fn malformed(error: &serde_json::Error) -> Refusal {
     Refusal::new(Reason::MalformedRequest, format!("The body is not valid JSON: {error}."))
+}
+
+/// serde quotes a text that is of the wrong type; the field's name is enough, and the text may be a secret.
+fn without_value(text: &str) -> String {
+    match (text.find(" string \""), text.rfind("\", expected ")) {
+        (Some(start), Some(end)) if start < end => format!("{} string{}", &text[..start], &text[end + 1..]),
+        _ => text.to_owned(),
+    }
 }
 
 /// serde_json appends ` at line 1 column 5`, which helps nobody who built the body with a tool.
@@ -146,10 +161,9 @@ mod tests {
     fn errors_name_the_field() {
         let refusal = parse::<Sample>(br#"{"size":"ten"}"#).unwrap_err();
         assert_eq!(refusal.reason, Reason::InvalidField);
-        assert!(refusal.detail.starts_with("Field 'size': invalid type"), "{}", refusal.detail);
+        assert_eq!(refusal.detail, "Field 'size': invalid type: string, expected u64.");
         let refusal = parse::<Sample>(br#"{"size":1,"sise":2}"#).unwrap_err();
         assert!(refusal.detail.contains("unknown field `sise`"), "{}", refusal.detail);
-        assert_eq!(parse::<Sample>(b"[1]").unwrap_err().reason, Reason::MalformedRequest);
         assert_eq!(parse::<Sample>(b"{").unwrap_err().reason, Reason::MalformedRequest);
         assert_eq!(parse::<Sample>(br#"{"size":1} x"#).unwrap_err().reason, Reason::MalformedRequest);
     }

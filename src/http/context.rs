@@ -2,13 +2,14 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use actix_web::dev::{Payload, ServiceRequest};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
 use crate::app::{App, RequestContext};
 use crate::domain::bytes::Sha256Digest;
+use crate::domain::ids::ObjectId;
 
 use super::server::Proxies;
 
@@ -20,6 +21,12 @@ impl Context {
     /// With the digest of the body that was read.
     pub(super) fn with_body(mut self, digest: Option<Sha256Digest>) -> Self {
         self.0.body = digest;
+        self
+    }
+
+    /// With the object that the body names; the one in the address is known already.
+    pub(super) fn about(mut self, object: Option<ObjectId>) -> Self {
+        self.0.object = object;
         self
     }
 }
@@ -42,10 +49,12 @@ pub(super) fn of(request: &HttpRequest) -> Context {
             method: "",
             source: None,
             body: None,
+            object: None,
             started: jiff::Timestamp::UNIX_EPOCH,
         })
     });
     context.0.route = route(request);
+    context.0.object = request.match_info().get("id").and_then(|id| id.parse().ok());
     context
 }
 
@@ -68,6 +77,7 @@ pub(super) fn gather(request: &ServiceRequest) -> Context {
         method: method(request.method().as_str()),
         source: source(request, proxies.map(|proxies| proxies.0.as_slice()).unwrap_or_default()),
         body: None,
+        object: None,
         started: app.map_or(jiff::Timestamp::UNIX_EPOCH, |app| app.clock.now()),
     })
 }
@@ -92,14 +102,51 @@ fn method(name: &str) -> &'static str {
         .unwrap_or("OTHER")
 }
 
-/// The peer's address; behind a listed proxy, the last address in `X-Forwarded-For` that is no listed proxy.
+/// Who asks: the peer, or the client that a listed proxy names.
 fn source(request: &ServiceRequest, proxies: &[IpAddr]) -> Option<IpAddr> {
     let peer = request.peer_addr()?.ip();
-    if !proxies.contains(&peer) {
-        return Some(peer);
+    // What is no text is no address either, and must not make the hop before it look like the last one.
+    let lines = request.headers().get_all("x-forwarded-for").map(|value| value.to_str().unwrap_or("?"));
+    Some(client(peer, proxies, &lines.collect::<Vec<_>>()))
+}
+
+/// Behind a listed proxy, the last hop in `X-Forwarded-For` that is none; whatever stands before it, anybody may have
+/// written. The peer where that hop is no address or there is none.
+fn client(peer: IpAddr, proxies: &[IpAddr], lines: &[&str]) -> IpAddr {
+    let listed = |address: &IpAddr| proxies.iter().any(|proxy| proxy.to_canonical() == address.to_canonical());
+    if !listed(&peer) {
+        return peer;
     }
-    let forwarded = request.headers().get_all("x-forwarded-for").filter_map(|value| value.to_str().ok());
-    let hops: Vec<IpAddr> =
-        forwarded.flat_map(|line| line.split(',')).map_while(|hop| hop.trim().parse().ok()).collect();
-    hops.into_iter().rev().find(|hop| !proxies.contains(hop)).or(Some(peer))
+    let hops = lines.iter().rev().flat_map(|line| line.rsplit(','));
+    match hops.map(|hop| address(hop.trim())).find(|hop| hop.as_ref().is_none_or(|hop| !listed(hop))) {
+        Some(Some(hop)) => hop,
+        _ => peer,
+    }
+}
+
+/// A hop: an address, with a port where the proxy writes one (Azure Application Gateway does).
+fn address(hop: &str) -> Option<IpAddr> {
+    hop.parse().ok().or_else(|| Some(hop.parse::<SocketAddr>().ok()?.ip()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_listed_proxy_appended_is_believed() {
+        let proxies: Vec<IpAddr> = ["10.0.0.1", "10.0.0.2"].map(|ip| ip.parse().unwrap()).into();
+        let from = |peer: &str, lines: &[&str]| client(peer.parse().unwrap(), &proxies, lines).to_string();
+        assert_eq!(from("192.0.2.9", &["198.51.100.1"]), "192.0.2.9", "a stranger's header says nothing");
+        assert_eq!(from("10.0.0.1", &[]), "10.0.0.1");
+        assert_eq!(from("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
+        assert_eq!(from("10.0.0.1", &["203.0.113.5, 198.51.100.1, 10.0.0.2"]), "198.51.100.1");
+        assert_eq!(from("10.0.0.1", &["203.0.113.5", "198.51.100.1,10.0.0.2"]), "198.51.100.1");
+        assert_eq!(from("10.0.0.1", &["203.0.113.5, nonsense, 10.0.0.2"]), "10.0.0.1", "not the forged hop before it");
+        assert_eq!(from("10.0.0.1", &["nonsense, 198.51.100.1"]), "198.51.100.1", "junk in front changes nothing");
+        assert_eq!(from("10.0.0.1", &["203.0.113.5,"]), "10.0.0.1");
+        assert_eq!(from("10.0.0.1", &["10.0.0.2, 10.0.0.1"]), "10.0.0.1");
+        assert_eq!(from("::ffff:10.0.0.1", &["198.51.100.1:4711"]), "198.51.100.1");
+        assert_eq!(from("10.0.0.1", &["[2001:db8::1]:443"]), "2001:db8::1");
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use crate::app::App;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::worker::events::push::PushOutcome;
 use crate::worker::events::push::eventgrid::{EventGridReceiver, KEY_HEADER};
@@ -15,7 +16,7 @@ use crate::worker::events::{HintHandler, deliver};
 
 use super::body::RawBody;
 use super::context::Context;
-use super::problem::{Document, Problem};
+use super::problem::Problem;
 
 /// What the endpoints need; each is closed where its part is absent.
 pub struct Push {
@@ -27,30 +28,30 @@ pub struct Push {
     pub sns: Option<SnsReceiver>,
 }
 
-/// Takes a delivery by Event Grid, in its own schema or as CloudEvents.
-#[utoipa::path(
-    post, path = "/events/eventgrid", tag = "events",
-    request_body(content = Vec<Object>, description = "Event Grid events, or CloudEvents 1.0"),
-    responses(
-        (status = 200, description = "Everything in it is recorded, or the handshake is answered"),
-        (status = "4XX", description = "Refused; see `code`", body = Document, content_type = "application/problem+json"),
-        (status = 503, description = "Could not be recorded; send it again", body = Document, content_type = "application/problem+json"),
-    )
-)]
+/// A delivery by Event Grid, in its own schema or as CloudEvents.
 pub(super) async fn eventgrid(
+    app: web::Data<App>,
     push: web::Data<Push>,
     context: Context,
     request: HttpRequest,
     body: RawBody,
 ) -> Result<HttpResponse, Problem> {
-    let body = body.0.map_err(|refusal| Problem::new(refusal, &context.0.request_id))?;
+    let body = match body.0 {
+        Ok(body) => body,
+        Err(refusal) => return Err(refuse(&app, &context, refusal).await),
+    };
     let key = request.headers().get(KEY_HEADER).map(|value| value.as_bytes());
     let outcome = push.eventgrid.handle(key, &body);
-    answer(&push, &context, "push:eventgrid", &body, outcome).await
+    answer(&app, &push, &context, "push:eventgrid", &body, outcome).await
 }
 
 /// The handshake of CloudEvents webhooks (HTTP 1.1 Web Hooks for Event Delivery, section 4).
-pub(super) async fn eventgrid_handshake(push: web::Data<Push>, request: HttpRequest) -> HttpResponse {
+pub(super) async fn eventgrid_handshake(
+    app: web::Data<App>,
+    push: web::Data<Push>,
+    context: Context,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
     let origin = request.headers().get("webhook-request-origin").and_then(|value| value.to_str().ok());
     match push.eventgrid.preflight(origin) {
         Some(headers) => {
@@ -58,32 +59,41 @@ pub(super) async fn eventgrid_handshake(push: web::Data<Push>, request: HttpRequ
             for header in headers {
                 answer.insert_header(header);
             }
-            answer.finish()
+            Ok(answer.finish())
         }
-        None => HttpResponse::NotFound().finish(),
+        None => {
+            let refusal =
+                Refusal::new(Reason::NotFound, "Only Event Grid may ask, and only where a key is configured.");
+            Err(refuse(&app, &context, refusal).await)
+        }
     }
 }
 
-/// Takes a delivery by SNS; its signature is checked.
-#[utoipa::path(
-    post, path = "/events/sns", tag = "events",
-    request_body(content = Object, description = "A message of SNS", content_type = "text/plain"),
-    responses(
-        (status = 200, description = "Everything in it is recorded, or the subscription is confirmed"),
-        (status = "4XX", description = "Refused; see `code`", body = Document, content_type = "application/problem+json"),
-        (status = 503, description = "Could not be recorded; send it again", body = Document, content_type = "application/problem+json"),
-    )
-)]
-pub(super) async fn sns(push: web::Data<Push>, context: Context, body: RawBody) -> Result<HttpResponse, Problem> {
-    let body = body.0.map_err(|refusal| Problem::new(refusal, &context.0.request_id))?;
+/// A delivery by SNS.
+pub(super) async fn sns(
+    app: web::Data<App>,
+    push: web::Data<Push>,
+    context: Context,
+    body: RawBody,
+) -> Result<HttpResponse, Problem> {
+    let body = match body.0 {
+        Ok(body) => body,
+        Err(refusal) => return Err(refuse(&app, &context, refusal).await),
+    };
     let outcome = match &push.sns {
         Some(receiver) => receiver.handle(&body).await,
         None => PushOutcome::Refused("events.sns is not configured"),
     };
-    answer(&push, &context, "push:sns", &body, outcome).await
+    answer(&app, &push, &context, "push:sns", &body, outcome).await
+}
+
+/// Records that a delivery was refused, and says so.
+async fn refuse(app: &App, context: &Context, refusal: Refusal) -> Problem {
+    Problem::new(app.refuse_anonymous(&context.0, refusal).await, &context.0.request_id)
 }
 
 async fn answer(
+    app: &App,
     push: &Push,
     context: &Context,
     source: &str,
@@ -101,7 +111,7 @@ async fn answer(
         PushOutcome::Refused(cause) => {
             tracing::warn!(source, cause, "a delivery was refused");
             let refusal = Refusal::new(Reason::TokenInvalid, "The delivery could not prove where it comes from.");
-            Err(Problem::new(refusal, &context.0.request_id))
+            Err(refuse(app, context, refusal).await)
         }
         PushOutcome::Away(cause) => Err(away(&cause)),
         PushOutcome::Events(parsed) => {

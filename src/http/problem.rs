@@ -92,6 +92,10 @@ impl ResponseError for Problem {
         if let Some(seconds) = self.refusal.retry_after {
             answer.insert_header((RETRY_AFTER, seconds.to_string()));
         }
+        if reason == Reason::RequestTimeout {
+            // The rest of the body would be read as the next request.
+            answer.force_close();
+        }
         if let Some(methods) = &self.allow {
             answer.insert_header((ALLOW, methods.as_str()));
         }

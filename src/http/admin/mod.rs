@@ -1,4 +1,4 @@
-//! The routes of operators.
+//! The routes of operators. Pages of other origins get no leave to call them.
 
 mod audit;
 mod metrics;
@@ -8,7 +8,7 @@ mod tokens;
 use actix_web::HttpResponse;
 use actix_web::web::{self, ServiceConfig};
 
-use super::public::{docs_page, not_found, readyz_in_detail, resource};
+use super::public::{docs_page, not_found, readyz_in_detail, same_origin as resource};
 
 pub(super) use audit::{__path_dead_letters, __path_query_audit, AuditPage, DeadLetterView};
 pub(super) use metrics::Metrics;

@@ -28,7 +28,7 @@ pub(in crate::http) struct NewTokenBody {
     owner: Option<String>,
     /// `live` (the default) or `test`.
     environment: Option<String>,
-    /// Scopes; everything of the app where absent.
+    /// At least one scope; everything of the app where absent.
     scopes: Option<Vec<String>>,
     /// Makes an admin token for an operator of this name instead.
     operator: Option<String>,
@@ -45,8 +45,10 @@ impl TryFrom<NewTokenBody> for NewToken {
             Refusal::new(Reason::InvalidField, format!("{field}: {error}."))
         }
         if let Some(name) = body.operator {
-            if body.app.is_some() || body.workflow.is_some() {
-                return Err(invalid("operator", "send either operator, or app and workflow"));
+            let workflows = [body.app, body.workflow, body.owner, body.environment];
+            if workflows.iter().any(Option::is_some) || body.scopes.is_some() {
+                let text = "an operator has a name and perhaps expiresAt; scopes and the like are a workflow's";
+                return Err(invalid("operator", text));
             }
             let name = name.trim().to_owned();
             if !(1..=100).contains(&name.chars().count()) || name.chars().any(char::is_control) {
@@ -62,6 +64,10 @@ impl TryFrom<NewTokenBody> for NewToken {
             Some("test") => Environment::Test,
             Some(_) => return Err(invalid("environment", "must be live or test").allowed(["live", "test"])),
         };
+        if body.scopes.as_ref().is_some_and(Vec::is_empty) {
+            let text = "an empty list would allow nothing; leave the field out for everything of the app";
+            return Err(invalid("scopes", text));
+        }
         let scopes = body.scopes.unwrap_or_default();
         Ok(NewToken::Workflow {
             app: app.parse().map_err(|error| invalid("app", error))?,
@@ -212,4 +218,30 @@ pub(in crate::http) async fn revoke_token(
     };
     result.map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<NewToken, Refusal> {
+        serde_json::from_str::<NewTokenBody>(json).unwrap().try_into()
+    }
+
+    #[test]
+    fn an_empty_list_of_scopes_is_no_wildcard() {
+        let refusal = read(r#"{"app":"a","workflow":"w","scopes":[]}"#).unwrap_err();
+        assert!(refusal.reason == Reason::InvalidField && refusal.detail.starts_with("scopes:"), "{refusal}");
+        assert!(read(r#"{"app":"a","workflow":"w"}"#).is_ok());
+        assert!(read(r#"{"app":"a","workflow":"w","scopes":["storage:*:a:read"]}"#).is_ok());
+    }
+
+    #[test]
+    fn an_operator_takes_nothing_of_a_workflow() {
+        assert!(read(r#"{"operator":"ada"}"#).is_ok());
+        for field in [r#""app":"a""#, r#""owner":"o""#, r#""environment":"test""#, r#""scopes":["storage:*:a:read"]"#] {
+            let refusal = read(&format!(r#"{{"operator":"ada",{field}}}"#)).unwrap_err();
+            assert!(refusal.detail.starts_with("operator:"), "{field}: {refusal}");
+        }
+    }
 }

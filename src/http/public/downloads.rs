@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, web};
 
-use crate::app::App;
+use crate::app::{App, DownloadQuery};
 use crate::http::answer::{DownloadAnswer, DownloadBody};
 use crate::http::auth::{Authorized, CreateDownload};
 use crate::http::body::Body;
@@ -28,8 +28,9 @@ pub(in crate::http) async fn request_download(
     context: Context,
     body: Body<DownloadBody>,
 ) -> Result<HttpResponse, Problem> {
-    let context = context.with_body(body.digest);
-    let query = body.parsed.and_then(TryInto::try_into);
+    let query: Result<DownloadQuery, _> = body.parsed.and_then(TryInto::try_into);
+    let named = query.as_ref().ok().and_then(|query| query.which.id());
+    let context = context.with_body(body.digest).about(named);
     let issued = app
         .request_download(&context.0, &who.who, query)
         .await

@@ -1,4 +1,7 @@
 //! The routes that apps call.
+//!
+//! What is no route, or no method of one, is answered without an audit entry: it asks for nothing that could be allowed.
+//! It is counted by `vestibule_request_seconds`.
 
 mod downloads;
 mod health;
@@ -8,7 +11,7 @@ mod pages;
 mod uploads;
 
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpRequest, Route};
+use actix_web::{HttpRequest, Resource, Route};
 
 use crate::domain::refusal::{Reason, Refusal};
 
@@ -20,7 +23,7 @@ pub(super) use downloads::__path_request_download;
 pub(super) use health::{__path_healthz, __path_readyz, readyz_in_detail};
 pub(super) use links::__path_follow_link;
 pub(super) use objects::{__path_delete_object, __path_get_object, __path_list_objects, ObjectList, object_id, state};
-pub(super) use pages::{__path_docs, __path_openapi, docs_page};
+pub(super) use pages::docs_page;
 pub(super) use uploads::__path_request_upload;
 
 /// Every route's pattern; metrics and the audit trail know no other.
@@ -68,9 +71,19 @@ pub(super) fn configure(config: &mut ServiceConfig) {
 /// A method's name and what makes its route.
 type Method = (&'static str, fn() -> Route);
 
-/// One resource: its methods, the preflight, and 405 with `Allow` for every other method.
-pub(super) fn resource(config: &mut ServiceConfig, path: &'static str, methods: &[Method]) {
-    let mut resource = web::resource(path).route(web::method(actix_web::http::Method::OPTIONS).to(cors::preflight));
+/// One resource that pages of other origins may use: its methods and the preflight.
+fn resource(config: &mut ServiceConfig, path: &'static str, methods: &[Method]) {
+    let preflight = web::method(actix_web::http::Method::OPTIONS).to(cors::preflight);
+    serve(config, web::resource(path).route(preflight), methods);
+}
+
+/// One resource that no page of another origin may use.
+pub(super) fn same_origin(config: &mut ServiceConfig, path: &'static str, methods: &[Method]) {
+    serve(config, web::resource(path), methods);
+}
+
+/// The methods, and 405 with `Allow` for every other one.
+fn serve(config: &mut ServiceConfig, mut resource: Resource, methods: &[Method]) {
     let mut allow = Vec::new();
     for (name, route) in methods {
         allow.push(*name);
