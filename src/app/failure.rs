@@ -1,6 +1,9 @@
 //! What went wrong below, told as a refusal; and the one place that records refusals.
 //!
-//! Fails closed: where the refusal itself cannot be recorded, the answer is that the database is away.
+//! Fails closed: where the refusal itself cannot be recorded, the answer is that the database is away. Such an answer is
+//! the one thing that may leave without a record.
+
+use std::time::Duration;
 
 use crate::audit;
 use crate::domain::audit::{AuditAction, Outcome};
@@ -61,6 +64,9 @@ impl From<StorageError> for Refusal {
     }
 }
 
+/// How long an answer waits for its record where the database was just seen to be away.
+const LAST_TRY: Duration = Duration::from_millis(500);
+
 /// Who was refused.
 #[derive(Clone, Copy)]
 pub(super) enum Refused<'a> {
@@ -92,6 +98,10 @@ impl App {
         }
         metrics::counter!("vestibule_refused_total", "code" => refusal.reason.code()).increment(1);
         if matches!(refusal.reason, Reason::DatabaseUnavailable | Reason::Overloaded) {
+            // The answer says that the database is away already. Often only a read was late, and the record succeeds.
+            if !matches!(who, Refused::Nobody) {
+                let _ = tokio::time::timeout(LAST_TRY, self.store.audit(entry)).await;
+            }
             return refusal;
         }
         if matches!(who, Refused::Nobody)

@@ -103,8 +103,15 @@ impl App {
         let object = self.find_own(who, &Which::Id(id)).await?;
         let object = seen.insert(object);
         let rule = policy::decide_on_object(&self.policies.current(), who, object, Action::Delete)?;
+        let now = self.clock.now();
+        let mut audit =
+            context.entry(now, AuditAction::DeleteObject, Outcome::Allowed, 204).by_principal(who).about_object(object);
+        audit.rule = Some(rule);
         match object.life.state() {
-            State::Deleted => return Ok(()),
+            State::Deleted => {
+                audit.detail = Some("it was deleted before".into());
+                return Ok(self.store.audit(audit).await?);
+            }
             State::Quarantined | State::Unscannable => {
                 return Err(Refusal::new(
                     Reason::ObjectHeld,
@@ -125,10 +132,6 @@ impl App {
             .clone()
             .delete("deleted by its app".into())
             .map_err(|error| Refusal::new(Reason::ObjectGone, format!("The object is gone already: {error}.")))?;
-        let now = self.clock.now();
-        let mut audit =
-            context.entry(now, AuditAction::DeleteObject, Outcome::Allowed, 204).by_principal(who).about_object(object);
-        audit.rule = Some(rule);
         let change = Change::to(next).job(JobKind::Purge, purge_due(object, self)).audit(audit);
         if self.advance(object, change).await?.is_none() {
             return Err(Refusal::new(Reason::ObjectBusy, "The object is changing. Try again shortly.").retry_after(1));

@@ -7,6 +7,7 @@ use crate::domain::life::{InvalidTransition, Life, Review};
 use crate::domain::object::Object;
 use crate::domain::principal::Operator;
 use crate::domain::refusal::{Reason, Refusal};
+use crate::domain::text::without_tokens;
 
 use super::failure::Refused;
 use super::objects::purge_due;
@@ -58,8 +59,8 @@ impl App {
         act: ReviewAct,
         seen: &mut Option<Object>,
     ) -> Result<Object, Refusal> {
-        let reason = reason?;
-        if !REASON_LENGTH.contains(&reason.trim().chars().count()) {
+        let reason = without_tokens(reason?.trim());
+        if !REASON_LENGTH.contains(&reason.chars().count()) {
             return Err(Refusal::new(
                 Reason::InvalidField,
                 "A review needs a written reason of 3 to 1,000 characters in the field 'reason'.",
@@ -69,18 +70,21 @@ impl App {
         let object = seen.insert(object);
         let now = self.clock.now();
         let mut audit = context.entry(now, act.action(), Outcome::Allowed, 200).by_operator(who).about_object(object);
-        audit.detail = Some(reason.trim().to_owned());
+        audit.detail = Some(reason.clone());
         let change = match act {
             ReviewAct::Release => {
-                let review = Review { by: who.name.clone(), reason: reason.trim().to_owned() };
+                let review = Review { by: who.name.clone(), reason };
                 Change::to(object.life.clone().release(review).map_err(conflict)?).job(JobKind::Promote, now)
             }
             ReviewAct::InspectAgain => {
                 Change::to(object.life.clone().inspect_again().map_err(conflict)?).job(JobKind::Inspect, now)
             }
-            ReviewAct::Delete if matches!(object.life, Life::Deleted { .. }) => return Ok(object.clone()),
+            ReviewAct::Delete if matches!(object.life, Life::Deleted { .. }) => {
+                self.store.audit(audit).await?;
+                return Ok(object.clone());
+            }
             ReviewAct::Delete => {
-                let next = object.life.clone().delete(reason.trim().to_owned()).map_err(conflict)?;
+                let next = object.life.clone().delete(reason).map_err(conflict)?;
                 Change::to(next).job(JobKind::Purge, purge_due(object, self))
             }
         };
