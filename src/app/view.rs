@@ -61,7 +61,7 @@ pub struct ObjectView {
     pub upload_expires_at: Timestamp,
 }
 
-/// What inspection found about exact bytes.
+/// What inspection found about exact bytes. Which staged object those were is for reviewers, not for apps.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VerdictView {
@@ -77,12 +77,7 @@ pub struct VerdictView {
     /// When the inspection ended (RFC 3339).
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// The ETag of the bytes that were read.
-    pub etag: String,
-    /// Their version, where the storage keeps versions.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-    /// Their SHA-256.
+    /// The SHA-256 of the bytes that were read.
     pub sha256: String,
     /// The type that the content has.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,8 +128,6 @@ impl From<&Verdict> for VerdictView {
             engine: verdict.engine.clone(),
             signatures: verdict.signatures.clone(),
             at: verdict.at,
-            etag: verdict.bytes.etag.clone(),
-            version: verdict.bytes.version.clone(),
             sha256: verdict.sha256.to_string(),
             detected_type: verdict.detected.as_ref().map(ToString::to_string),
         }

@@ -38,18 +38,27 @@ pub(in crate::http) struct HeldObject {
     target: String,
     /// Where the uploaded bytes lie or lay.
     staging_key: String,
+    /// The ETag of the bytes that inspection read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inspected_etag: Option<String>,
+    /// Their version, where the storage keeps versions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inspected_version: Option<String>,
     #[serde(flatten)]
     object: ObjectView,
 }
 
 impl From<&Object> for HeldObject {
     fn from(object: &Object) -> Self {
+        let inspected = object.life.verdict().map(|verdict| &verdict.bytes);
         Self {
             app: object.app.to_string(),
             workflow: object.workflow.to_string(),
             owner: object.owner.to_string(),
             target: object.target.to_string(),
             staging_key: object.keys.staging.path().to_owned(),
+            inspected_etag: inspected.map(|bytes| bytes.etag.clone()),
+            inspected_version: inspected.and_then(|bytes| bytes.version.clone()),
             object: ObjectView::from(object),
         }
     }
