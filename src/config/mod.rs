@@ -57,7 +57,7 @@ pub struct Config {
 pub struct PublicConfig {
     /// Address and port.
     pub listen: SocketAddr,
-    /// Where clients reach it, for one-time links; made from `listen` where absent.
+    /// Where clients reach it, for one-time links; made from `listen` where absent, which only loopback allows.
     pub url: Option<Url>,
     /// Certificate and key; without them only loopback is bound.
     pub tls: Option<TlsConfig>,
@@ -153,7 +153,8 @@ pub struct SweepConfig {
     /// Time between two sweeps.
     #[serde(with = "human")]
     pub interval: Duration,
-    /// How long after an upload URL's expiry bytes may still arrive: a PUT that began in time may end later.
+    /// How long after an upload URL's expiry bytes may still arrive: a PUT that began in time may end later. At most
+    /// 24 hours.
     #[serde(with = "human")]
     pub expiry_grace: Duration,
 }

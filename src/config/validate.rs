@@ -3,7 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
+
+use crate::worker::events::push::eventgrid::SHORTEST_KEY;
+
 use super::{Config, TlsConfig};
+
+/// Inspections at the same time; each holds a connection to clamd and some memory.
+const CONCURRENCY: std::ops::RangeInclusive<usize> = 1..=256;
+const LONGEST_GRACE: Duration = Duration::from_secs(24 * 3600);
 
 /// Every mistake that only shows when settings are seen together.
 pub(super) fn mistakes(config: &Config) -> Vec<String> {
@@ -14,6 +22,9 @@ pub(super) fn mistakes(config: &Config) -> Vec<String> {
     found.extend(exposed("admin", admin.listen, admin.tls.as_ref(), admin.behind_proxy));
     if public.listen == admin.listen && public.listen.port() != 0 {
         found.push("admin.listen: must differ from public.listen".into());
+    }
+    if public.url.is_none() && !public.listen.ip().is_loopback() {
+        found.push("public.url: is needed where public.listen is not loopback; one-time links start with it".into());
     }
     if let Some(url) = &public.url
         && (!matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some())
@@ -43,6 +54,16 @@ pub(super) fn mistakes(config: &Config) -> Vec<String> {
     if config.sweep.interval < Duration::from_millis(100) {
         found.push("sweep.interval: must be at least 100ms".into());
     }
+    if config.sweep.expiry_grace > LONGEST_GRACE {
+        found.push("sweep.expiry_grace: must be at most 24h; objects that never arrive hold quota until then".into());
+    }
+    if !CONCURRENCY.contains(&config.scanner.concurrency) {
+        found.push("scanner.concurrency: must be 1 to 256, and below clamd's MaxThreads".into());
+    }
+    let key = config.events.eventgrid.as_ref().map(|push| push.key.expose_secret().len());
+    if key.is_some_and(|length| length < SHORTEST_KEY) {
+        found.push(format!("events.eventgrid.key: must have at least {SHORTEST_KEY} characters"));
+    }
     if config.embedded.as_ref().is_some_and(|embedded| !embedded.listen.ip().is_loopback()) {
         found.push("embedded.listen: the embedded store speaks plain HTTP and is bound to loopback only".into());
     }
@@ -69,6 +90,25 @@ fn exposed(section: &str, listen: SocketAddr, tls: Option<&TlsConfig>, behind_pr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::worker::events::config::EventGridPush;
+
+    /// The setting of each mistake.
+    fn settings(config: &Config) -> Vec<String> {
+        mistakes(config).iter().map(|line| line.split(':').next().unwrap_or_default().to_owned()).collect()
+    }
+
+    #[test]
+    fn numbers_out_of_range_and_short_keys_are_mistakes() {
+        let mut config = Config::default();
+        config.policies.dir = ".".into();
+        config.sweep.expiry_grace = Duration::from_secs(24 * 3600 + 1);
+        config.scanner.concurrency = 0;
+        config.events.eventgrid = Some(EventGridPush { key: "fifteen letters".into() });
+        assert_eq!(settings(&config), ["sweep.expiry_grace", "scanner.concurrency", "events.eventgrid.key"]);
+        assert!(!mistakes(&config).concat().contains("fifteen"));
+        config.scanner.concurrency = 100_000;
+        assert!(settings(&config).contains(&"scanner.concurrency".to_owned()));
+    }
 
     #[test]
     fn plain_http_stays_on_loopback_unless_a_proxy_ends_tls() {
@@ -76,8 +116,10 @@ mod tests {
         config.policies.dir = ".".into();
         assert_eq!(mistakes(&config), Vec::<String>::new());
         config.public.listen = "0.0.0.0:8080".parse().unwrap();
-        assert_eq!(mistakes(&config).len(), 1);
+        assert_eq!(settings(&config), ["public.listen", "public.url"]);
         config.public.behind_proxy = true;
+        assert_eq!(settings(&config), ["public.url"], "links cannot be made from 0.0.0.0");
+        config.public.url = Some("https://files.example".parse().unwrap());
         assert_eq!(mistakes(&config), Vec::<String>::new());
     }
 }

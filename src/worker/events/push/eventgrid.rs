@@ -18,7 +18,8 @@ use crate::worker::events::parse;
 pub const KEY_HEADER: &str = "x-vestibule-event-key";
 /// The only origin that the CloudEvents handshake lets in.
 const ORIGIN: &str = "eventgrid.azure.net";
-const SHORTEST_KEY: usize = 16;
+/// Shortest key in bytes that opens the endpoint.
+pub const SHORTEST_KEY: usize = 16;
 
 /// Decides about what Event Grid posts.
 pub struct EventGridReceiver {
