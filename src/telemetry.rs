@@ -129,8 +129,13 @@ fn describe() {
     describe_counter!("vestibule_dead_letters_total", "Events that nobody could read");
     describe_counter!("vestibule_job_retries_total", "Jobs given back to be tried again, by kind");
     describe_counter!("vestibule_sweep_findings_total", "What the sweep found, by finding");
-    describe_counter!("vestibule_audit_sink_errors_total", "Audit lines that the JSON lines sink could not write");
-    describe_histogram!("vestibule_scan_seconds", Unit::Seconds, "Inspection of one object, by result");
+    describe_counter!("vestibule_audit_sink_errors_total", "Writes of audit lines that failed, outside the database");
+    describe_counter!("vestibule_inspections_total", "Inspections, by outcome");
+    describe_histogram!(
+        "vestibule_inspection_seconds",
+        Unit::Seconds,
+        "One inspection, by outcome; the wait for a slot not counted"
+    );
     describe_histogram!("vestibule_request_seconds", Unit::Seconds, "HTTP requests, by listener, route and status");
     describe_gauge!("vestibule_objects", "Objects, by state");
     describe_gauge!("vestibule_jobs", "Jobs waiting or under way, by kind");

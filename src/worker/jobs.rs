@@ -118,16 +118,12 @@ impl Jobs {
             sha256: object.sha256.as_ref(),
             rules: &rules,
         };
-        let started = self.app.clock.now();
         let verdict = match self.inspector.inspect(stream, declared).await {
             Err(InspectError::Stream(StorageError::NotFound | StorageError::PreconditionFailed)) => {
                 return self.changed(job, &object).await;
             }
             verdict => verdict?,
         };
-        let seconds = self.app.clock.now().duration_since(started).as_secs_f64();
-        metrics::histogram!("vestibule_scan_seconds", "result" => verdict.finding.as_str()).record(seconds);
-
         let Ok(next) = object.life.clone().judge(verdict) else { return self.changed(job, &object).await };
         let follow_up = match next.state() {
             State::Promoting => Some(JobKind::Promote),

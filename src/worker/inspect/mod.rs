@@ -137,7 +137,8 @@ impl Inspector {
         };
         let outcome = result.as_ref().map_or("error", |verdict| verdict.finding.as_str());
         metrics::counter!("vestibule_inspections_total", "outcome" => outcome).increment(1);
-        metrics::histogram!("vestibule_inspection_seconds").record(started.elapsed().as_secs_f64());
+        metrics::histogram!("vestibule_inspection_seconds", "outcome" => outcome)
+            .record(started.elapsed().as_secs_f64());
         result
     }
 
