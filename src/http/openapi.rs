@@ -13,7 +13,7 @@ use crate::domain::refusal::Reason;
 
 use super::answer::{DownloadAnswer, DownloadBody, UploadAnswer, UploadBody};
 use super::problem::Document;
-use super::{admin, events, public};
+use super::{admin, public};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -24,8 +24,7 @@ use super::{admin, events, public};
     ),
     paths(
         public::request_upload, public::request_download, public::get_object, public::list_objects,
-        public::delete_object, public::follow_link, public::healthz, public::readyz,
-        public::openapi, public::docs, events::eventgrid, events::sns
+        public::delete_object, public::follow_link, public::healthz, public::readyz
     ),
     components(schemas(
         UploadBody, UploadAnswer, DownloadBody, DownloadAnswer, ObjectView, public::ObjectList, Document<'static>, Health

@@ -4,9 +4,7 @@
 #![allow(unreachable_pub, reason = "a test binary has no public items")]
 
 mod away;
-mod audit_trail;
 mod azure;
-mod cli;
 mod cloud;
 mod conformance;
 mod demo;
@@ -17,22 +15,12 @@ mod faults;
 mod gateway;
 mod harness;
 mod health;
-mod http_admin;
-mod http_cors;
-mod http_description;
-mod http_download;
-mod http_errors;
-mod http_objects;
-mod http_tls;
-mod http_upload;
-mod http_upload_rules;
 mod identity;
 mod inspect;
 mod main_job;
 mod policy;
 mod quota;
 mod s3;
-mod secrets;
 mod signing_azure;
 mod signing_s3;
 mod store_conformance;
