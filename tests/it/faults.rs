@@ -14,6 +14,7 @@ use books::Books;
 use client::{Client, File};
 
 use crate::gateway::{Gateway, PATIENCE};
+use crate::harness;
 
 const BUCKET: &str = "vestibule-images";
 
@@ -63,7 +64,7 @@ impl Faulty {
 
     /// Requests and uploads; the object's id.
     async fn upload(&self, file: &File) -> String {
-        let (status, issued) = self.client.request(file, &uuid::Uuid::new_v4().to_string()).await.unwrap();
+        let (status, issued) = self.client.request(file, &harness::unique("upload")).await.unwrap();
         assert_eq!(status, 201, "{issued}");
         assert_eq!(self.client.put(&issued, &file.bytes).await, Some(200));
         issued["objectId"].as_str().unwrap().to_owned()
