@@ -212,7 +212,7 @@ fn repeatable(earlier: Object, decided: &Object, prefix: &Prefix, now: Timestamp
             "This Idempotency-Key stands for an upload to another place. Use a new key.",
         ));
     }
-    if earlier.life == Life::Issued && earlier.upload_expires_at > now {
+    if earlier.awaits_upload(now) {
         return Ok(earlier);
     }
     Err(Refusal::new(

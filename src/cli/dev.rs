@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, NewToken};
 use crate::clock::Clock;
-use crate::config;
+use crate::config::{self, TlsConfig};
 use crate::domain::principal::Environment;
 use crate::startup::Application;
 use crate::telemetry;
@@ -64,9 +64,10 @@ impl Dev {
         }
 
         let clock = Clock::system();
+        let schemes = [scheme(config.public.tls.as_ref()), scheme(config.admin.tls.as_ref())];
         let application = Application::build(config, clock, Some(telemetry.metrics.clone())).await?;
         application.probe().await;
-        let ready = ready(&application).await?;
+        let ready = ready(&application, schemes).await?;
         if self.json {
             let line = serde_json::to_string(&ready).map_err(|error| Failure::Told(error.to_string()))?;
             println!("{line}");
@@ -122,7 +123,7 @@ fn write_policies(data: &Path) -> Result<(), Failure> {
 }
 
 /// Tokens are kept as hashes only, so that each start makes new ones; those of earlier starts go on working for a week.
-async fn ready(application: &Application) -> Result<Ready, Failure> {
+async fn ready(application: &Application, [public, admin]: [&str; 2]) -> Result<Ready, Failure> {
     let app = application.app();
     let expires_at = Some(app.clock.now() + jiff::SignedDuration::from_hours(7 * 24));
     let workflow = NewToken::Workflow {
@@ -135,14 +136,18 @@ async fn ready(application: &Application) -> Result<Ready, Failure> {
     };
     let operator = NewToken::Operator { name: "dev".into(), expires_at };
     Ok(Ready {
-        public: format!("http://{}", application.public_address()),
-        admin: format!("http://{}", application.admin_address()),
+        public: format!("{public}://{}", application.public_address()),
+        admin: format!("{admin}://{}", application.admin_address()),
         storage: application
             .embedded()
             .map_or_else(String::new, |embedded| format!("http://{}", embedded.local_addr())),
         token: create(app, workflow).await?,
         admin_token: create(app, operator).await?,
     })
+}
+
+fn scheme(tls: Option<&TlsConfig>) -> &'static str {
+    if tls.is_some() { "https" } else { "http" }
 }
 
 async fn create(app: &App, new: NewToken) -> Result<String, Failure> {

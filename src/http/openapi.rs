@@ -13,7 +13,7 @@ use crate::domain::refusal::Reason;
 
 use super::answer::{DownloadAnswer, DownloadBody, UploadAnswer, UploadBody};
 use super::problem::Document;
-use super::{admin, public};
+use super::{admin, events, public};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -24,7 +24,8 @@ use super::{admin, public};
     ),
     paths(
         public::request_upload, public::request_download, public::get_object, public::list_objects,
-        public::delete_object, public::follow_link, public::healthz, public::readyz
+        public::delete_object, public::follow_link, public::healthz, public::readyz,
+        public::openapi, public::docs, events::eventgrid, events::sns
     ),
     components(schemas(
         UploadBody, UploadAnswer, DownloadBody, DownloadAnswer, ObjectView, public::ObjectList, Document<'static>, Health

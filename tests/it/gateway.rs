@@ -108,7 +108,8 @@ impl Gateway {
         };
         // The next start on this directory takes the same ports, so that URLs go on working.
         for (name, setting) in listeners {
-            let address = text(name).trim_start_matches("http://").to_owned();
+            let ready = text(name);
+            let address = ready.split_once("://").map_or(ready.as_str(), |(_, address)| address).to_owned();
             environment.insert(format!("VESTIBULE__{setting}__LISTEN"), address);
         }
         let (token, admin_token) = tokens.unwrap_or_else(|| (text("token"), text("adminToken")));
@@ -171,6 +172,27 @@ impl Gateway {
         self.child = child;
     }
 
+    /// Goes on as `vestibule serve` on the same directory and ports, as in production: nothing is asked for first.
+    pub async fn go_on_as_serve(&mut self, settings: &[(&str, &str)]) {
+        self.kill();
+        let log = std::fs::OpenOptions::new().append(true).open(self.dir().join("gateway.log")).unwrap();
+        self.child = Command::new(&self.binary)
+            .args(["serve", "--config"])
+            .arg(self.dir().join("vestibule.toml"))
+            .envs(&self.environment)
+            .envs(settings.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let started = Instant::now();
+        while self.http.get(format!("{}/healthz", self.public)).send().await.is_err() {
+            assert!(started.elapsed() < PATIENCE, "the gateway did not become ready\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Makes a workflow token on the admin listener.
     pub async fn create_token(&self, body: Value) -> String {
         let answer = self.admin_post("/admin/tokens", body).await;
@@ -228,6 +250,41 @@ impl Gateway {
         request.send().await.unwrap().status().as_u16()
     }
 
+    /// `DELETE` on the public listener as the `where2eat` workflow.
+    pub async fn delete(&self, path: &str) -> (u16, Value) {
+        answer(self.http.delete(format!("{}{path}", self.public)).bearer_auth(&self.token)).await
+    }
+
+    /// Uploads these bytes as a JPEG and waits until it is visible; its id.
+    pub async fn visible_jpeg(&self, bytes: &[u8]) -> String {
+        let issued = self.request_jpeg(bytes).await;
+        assert_eq!(self.put(&issued, bytes.to_vec()).await, 200);
+        let id = issued["objectId"].as_str().unwrap().to_owned();
+        self.wait_for(&id, "visible").await;
+        id
+    }
+
+    /// Sends SIGHUP and waits until the audit trail says that this reload was taken or refused; the outcome.
+    pub async fn reload(&self) -> String {
+        let reloads = || async {
+            let (_, page) = self.admin_get("/admin/audit?limit=1000").await;
+            let entries = page["entries"].as_array().cloned().unwrap_or_default();
+            entries.into_iter().filter(|entry| entry["action"] == "reloadPolicy").collect::<Vec<_>>()
+        };
+        let before = reloads().await.len();
+        let sent = Command::new("kill").args(["-HUP", &self.pid().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let started = Instant::now();
+        loop {
+            let now = reloads().await;
+            if now.len() > before {
+                return now[0]["outcome"].as_str().unwrap().to_owned();
+            }
+            assert!(started.elapsed() < PATIENCE, "nothing was reloaded\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Waits until an object is in this state; its record.
     ///
     /// # Panics
@@ -261,6 +318,35 @@ impl Drop for Gateway {
             eprintln!("--- log of the gateway ---\n{}", self.log());
         }
     }
+}
+
+/// A data directory whose policies are the examples with edits: file, text to find, text to put there.
+pub fn edited_policies(edits: &[(&str, &str, &str)]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::fs::create_dir_all(dir.path().join("policies/apps")).unwrap();
+    for (from, to) in [
+        ("src/cli/dev/targets.toml", "targets.toml"),
+        ("policies/classifications.toml", "classifications.toml"),
+        ("policies/apps/where2eat.toml", "apps/where2eat.toml"),
+        ("policies/apps/finance-invoices.toml", "apps/finance-invoices.toml"),
+        ("policies/apps/clinic-forms.toml", "apps/clinic-forms.toml"),
+    ] {
+        let text = std::fs::read_to_string(top.join(from)).unwrap();
+        std::fs::write(dir.path().join("policies").join(to), text).unwrap();
+    }
+    for (file, old, new) in edits {
+        edit_policy(dir.path(), file, old, new);
+    }
+    dir
+}
+
+/// Edits one policy file of a data directory.
+pub fn edit_policy(dir: &Path, file: &str, old: &str, new: &str) {
+    let path = dir.join("policies").join(file);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains(old), "{file} does not say {old}");
+    std::fs::write(&path, text.replace(old, new)).unwrap();
 }
 
 /// Status and JSON body of an answer; `null` for an empty one.

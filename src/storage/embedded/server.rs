@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -75,13 +75,20 @@ impl Inner {
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let origin = request.headers().get(header::ORIGIN).filter(|origin| self.allows(origin)).cloned();
+        let sending = !request.body().is_end_stream();
         let mut response = if request.method() == Method::OPTIONS {
             preflight(request.headers(), origin.is_some())
         } else {
             self.serve(request).await
         };
         let id = self.clock.uuid().simple().to_string().to_uppercase();
+        let refused = response.status().is_client_error() || response.status().is_server_error();
         let headers = response.headers_mut();
+        if refused && sending {
+            // The body may not have been read, and then the connection ends: a client that kept it for its next request
+            // would lose that one (RFC 9112 section 9.6).
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if let Ok(id) = HeaderValue::from_str(&id) {
             headers.insert(REQUEST_ID, id);
         }

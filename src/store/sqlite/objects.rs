@@ -74,6 +74,10 @@ fn repeated(
     }
     let object = reads::object(batch.conn, id)?
         .ok_or_else(|| Failure::unreadable("idempotency", "it names an object that is not there"))?;
+    // Otherwise the caller refuses, and records that.
+    if !object.awaits_upload(asked.created_at) {
+        return Ok(Some(IssueOutcome::Repeated(Box::new(object))));
+    }
     // The entry was written for the object that would have been made; it is about the one that is there.
     let mut entry = audit.entry.clone();
     entry.object_id = Some(object.id);
