@@ -174,7 +174,7 @@ async fn metrics_name_what_occurred() {
         "vestibule_refused_total{code=\"malformed_request\"} 1",
         "vestibule_transitions_total{to=\"visible\"} 1",
         "vestibule_arrivals_total{source=",
-        "vestibule_scan_seconds_count{",
+        "vestibule_inspection_seconds_count{",
         "vestibule_request_seconds_count{",
         "vestibule_objects{state=\"visible\"} 1",
         "vestibule_scanner_up 1",
