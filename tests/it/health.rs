@@ -1,4 +1,4 @@
-//! What anybody on the network can ask for or cause: readiness, and refusals without a token.
+//! What keeps a node in shape: readiness, gauges, refusals without a token, retention.
 
 use std::time::{Duration, Instant};
 
@@ -74,4 +74,31 @@ async fn a_flood_without_a_token_leaves_a_few_rows_that_count_all_of_it() {
         assert!(started.elapsed() < PATIENCE, "{total} of {REQUESTS} were recorded");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+#[tokio::test]
+async fn entries_and_messages_past_their_retention_are_removed_at_the_start() {
+    let mut gateway = Gateway::start().await;
+    gateway.kill();
+    let database = rusqlite::Connection::open(gateway.dir().join("vestibule.db")).unwrap();
+    let old = "INSERT INTO audit (time, entry) SELECT 0, entry FROM audit LIMIT 2;
+               INSERT INTO dead_letters (source, at, reason, body) VALUES ('s', 0, 'old', 'b'),
+                   ('s', unixepoch() * 1000000, 'new', 'b');";
+    database.execute_batch(old).unwrap();
+    drop(database);
+    gateway.start_again(&[]).await;
+    let started = Instant::now();
+    loop {
+        let (status, page) = gateway.admin_get("/admin/audit?limit=1000").await;
+        let rows = page["entries"].as_array().filter(|_| status == 200).unwrap_or_else(|| panic!("{page}"));
+        if let Some(row) = rows.iter().find(|row| row["action"] == "pruneAudit") {
+            assert!(row["detail"].as_str().unwrap().contains("400 days"), "{row}");
+            break;
+        }
+        assert!(started.elapsed() < PATIENCE, "nothing was pruned: {page}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let (_, letters) = gateway.admin_get("/admin/dead-letters").await;
+    let text = letters.to_string();
+    assert!(text.contains("\"new\"") && !text.contains("\"old\""), "{text}");
 }
