@@ -69,3 +69,10 @@ pub struct Object {
     /// Where it stands.
     pub life: Life,
 }
+
+impl Object {
+    /// Whether its upload URL can still be used: nothing has arrived and it has not expired.
+    pub fn awaits_upload(&self, now: Timestamp) -> bool {
+        self.life == Life::Issued && self.upload_expires_at > now
+    }
+}

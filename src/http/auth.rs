@@ -10,6 +10,7 @@ use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
+use percent_encoding::percent_decode_str;
 
 use crate::app::App;
 use crate::domain::principal::{Operator, Principal};
@@ -122,7 +123,7 @@ fn missing() -> Refusal {
 
 /// The one token of the request.
 fn presented(request: &HttpRequest, custom: &str) -> Result<String, Refusal> {
-    let query = request.query_string();
+    let query = percent_decode_str(request.query_string()).decode_utf8_lossy();
     if query.contains("vst_") || query.split('&').any(|pair| pair.starts_with("access_token=")) {
         return Err(Refusal::new(
             Reason::TokenInQuery,

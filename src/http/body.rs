@@ -113,6 +113,13 @@ fn not_json() -> Refusal {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    // serde reads a struct from an array too, by position; the contract has objects only.
+    if bytes.trim_ascii_start().first().is_some_and(|&first| first != b'{') {
+        return Err(Refusal::new(
+            Reason::MalformedRequest,
+            "The body is not a JSON object. Send one, for example {\"filename\":\"menu.jpg\", ...}.",
+        ));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
@@ -164,6 +171,7 @@ mod tests {
         assert_eq!(refusal.detail, "Field 'size': invalid type: string, expected u64.");
         let refusal = parse::<Sample>(br#"{"size":1,"sise":2}"#).unwrap_err();
         assert!(refusal.detail.contains("unknown field `sise`"), "{}", refusal.detail);
+        assert_eq!(parse::<Sample>(b"[1]").unwrap_err().reason, Reason::MalformedRequest);
         assert_eq!(parse::<Sample>(b"{").unwrap_err().reason, Reason::MalformedRequest);
         assert_eq!(parse::<Sample>(br#"{"size":1} x"#).unwrap_err().reason, Reason::MalformedRequest);
     }

@@ -16,7 +16,7 @@ use crate::worker::events::{HintHandler, deliver};
 
 use super::body::RawBody;
 use super::context::Context;
-use super::problem::Problem;
+use super::problem::{Document, Problem};
 
 /// What the endpoints need; each is closed where its part is absent.
 pub struct Push {
@@ -28,7 +28,16 @@ pub struct Push {
     pub sns: Option<SnsReceiver>,
 }
 
-/// A delivery by Event Grid, in its own schema or as CloudEvents.
+/// Takes a delivery by Event Grid, in its own schema or as CloudEvents.
+#[utoipa::path(
+    post, path = "/events/eventgrid", tag = "events",
+    request_body(content = Vec<Object>, description = "Event Grid events, or CloudEvents 1.0"),
+    responses(
+        (status = 200, description = "Everything in it is recorded, or the handshake is answered"),
+        (status = "4XX", description = "Refused; see `code`", body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "Could not be recorded; send it again", body = Document, content_type = "application/problem+json"),
+    )
+)]
 pub(super) async fn eventgrid(
     app: web::Data<App>,
     push: web::Data<Push>,
@@ -69,7 +78,16 @@ pub(super) async fn eventgrid_handshake(
     }
 }
 
-/// A delivery by SNS.
+/// Takes a delivery by SNS; its signature is checked.
+#[utoipa::path(
+    post, path = "/events/sns", tag = "events",
+    request_body(content = Object, description = "A message of SNS", content_type = "text/plain"),
+    responses(
+        (status = 200, description = "Everything in it is recorded, or the subscription is confirmed"),
+        (status = "4XX", description = "Refused; see `code`", body = Document, content_type = "application/problem+json"),
+        (status = 503, description = "Could not be recorded; send it again", body = Document, content_type = "application/problem+json"),
+    )
+)]
 pub(super) async fn sns(
     app: web::Data<App>,
     push: web::Data<Push>,

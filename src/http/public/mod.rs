@@ -23,7 +23,7 @@ pub(super) use downloads::__path_request_download;
 pub(super) use health::{__path_healthz, __path_readyz, readyz_in_detail};
 pub(super) use links::__path_follow_link;
 pub(super) use objects::{__path_delete_object, __path_get_object, __path_list_objects, ObjectList, object_id, state};
-pub(super) use pages::docs_page;
+pub(super) use pages::{__path_docs, __path_openapi, docs_page};
 pub(super) use uploads::__path_request_upload;
 
 /// Every route's pattern; metrics and the audit trail know no other.

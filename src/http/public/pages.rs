@@ -5,12 +5,14 @@ use actix_web::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 
 use crate::http::openapi;
 
-/// The OpenAPI 3.1 description of the public listener.
+/// This description (OpenAPI 3.1).
+#[utoipa::path(get, path = "/openapi.json", tag = "operation", responses((status = 200, description = "OpenAPI 3.1", body = Object)))]
 pub(in crate::http) async fn openapi() -> HttpResponse {
     HttpResponse::Ok().json(openapi::public_description())
 }
 
-/// The same as a page.
+/// This description as a page, with the table of errors.
+#[utoipa::path(get, path = "/docs", tag = "operation", responses((status = 200, description = "A page", body = String, content_type = "text/html")))]
 pub(in crate::http) async fn docs() -> HttpResponse {
     docs_page(openapi::public_page())
 }
