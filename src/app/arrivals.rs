@@ -125,9 +125,10 @@ impl App {
             (object.life.clone().arrived(stored.bytes), JobKind::Inspect)
         };
         let Ok(next) = next else { return Ok(Arrival::Known(id)) };
-        metrics::counter!("vestibule_arrivals_total", "source" => source.as_str()).increment(1);
-        // Where another node was faster, it has written the same.
-        self.advance(&object, Change::to(next).job(job, now)).await?;
+        // Where another node was faster, it has written the same, and counted it.
+        if self.advance(&object, Change::to(next).job(job, now)).await?.is_some() {
+            metrics::counter!("vestibule_arrivals_total", "source" => source.as_str()).increment(1);
+        }
         Ok(if wrong_size { Arrival::Rejected(id) } else { Arrival::Arrived(id) })
     }
 
