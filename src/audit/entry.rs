@@ -6,6 +6,7 @@ use crate::domain::audit::{AuditEntry, Outcome};
 use crate::domain::life::Life;
 use crate::domain::object::Object;
 use crate::domain::refusal::{Reason, Refusal};
+use crate::domain::text::without_tokens;
 use crate::domain::verdict::Finding;
 
 /// Marks an entry as refused: why and by which rule, and the HTTP status of the answer.
@@ -18,21 +19,6 @@ pub fn refused(mut entry: AuditEntry, refusal: &Refusal) -> AuditEntry {
     entry.detail = Some(without_tokens(&refusal.detail));
     entry
 }
-
-/// A refusal may repeat what was sent, and a token that was pasted into the wrong field must not be kept.
-fn without_tokens(detail: &str) -> String {
-    let mut parts = detail.split("vst_");
-    let mut kept = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let end = part.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(part.len());
-        kept.push_str(if end > SHORTER_THAN_A_TOKEN { "vst_..." } else { "vst_" });
-        kept.push_str(&part[if end > SHORTER_THAN_A_TOKEN { end } else { 0 }..]);
-    }
-    kept
-}
-
-/// Prefixes such as `vst_live_` are words of our own messages; an id with anything behind it is longer than this.
-const SHORTER_THAN_A_TOKEN: usize = 24;
 
 /// Says which change of state an entry is about, and the reason of the new state where it has one.
 #[must_use]
@@ -68,7 +54,7 @@ mod tests {
     #[test]
     fn a_token_that_a_refusal_repeats_is_not_kept() {
         let text = format!("no 'vst_live_{}_{}', send vst_live_ tokens", "i".repeat(16), "s".repeat(49));
-        assert_eq!(without_tokens(&text), "no 'vst_...', send vst_live_ tokens");
+        assert_eq!(without_tokens(&text), "no 'vst_live_…', send vst_live_ tokens");
     }
 
     #[test]
