@@ -121,8 +121,13 @@ fn issue(clock: &Clock) -> Result<IssueUpload, Failed> {
     let mut audit = AuditEntry::new(now, AuditAction::RequestUpload, Outcome::Allowed).about_object(&object);
     audit.token_id = Some(object.token.clone());
     audit.grant_id = Some(object.grant);
-    audit.scopes = vec!["storage:images:where2eat:write:prefix=/uploads/".into()];
+    audit.scopes = ["storage:images:where2eat:write:prefix=/uploads/".into()].into();
     audit.rule = Some("apps/where2eat.toml".into());
     (audit.route, audit.method, audit.status) = (Some("/request-upload".into()), Some("POST".into()), Some(201));
-    Ok(IssueUpload { object, quota: QuotaLimit { bytes: u64::MAX, objects: u64::MAX }, idempotency: None, audit })
+    Ok(IssueUpload {
+        object: object.into(),
+        quota: QuotaLimit { bytes: u64::MAX, objects: u64::MAX },
+        idempotency: None,
+        audit,
+    })
 }

@@ -26,7 +26,7 @@ fn decide(bench: &mut Criterion) {
         workflow: "nightly".parse().expect("a name"),
         owner: "marketing".parse().expect("a name"),
         environment: Environment::Live,
-        scopes: vec!["storage:images:where2eat:write:prefix=/uploads/".parse().expect("a scope")],
+        scopes: vec!["storage:images:where2eat:write:prefix=/uploads/".parse().expect("a scope")].into(),
         user: None,
         device: None,
     };

@@ -113,8 +113,8 @@ fn entry(kind: Kind, count: u64) -> AuditEntry {
     let mut entry = AuditEntry::new(time, kind.action, Outcome::Refused);
     entry.reason = Some(kind.reason);
     entry.status = Some(kind.reason.status());
-    entry.route = Some(kind.route.to_owned());
-    entry.method = Some(kind.method.to_owned());
+    entry.route = Some(kind.route.into());
+    entry.method = Some(kind.method.into());
     entry.detail = Some(format!("{count} more refusals like this in this second"));
     entry
 }

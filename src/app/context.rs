@@ -1,6 +1,7 @@
 //! What is known about a request besides who asks and what for.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -12,7 +13,7 @@ use crate::domain::ids::ObjectId;
 #[derive(Clone, Debug)]
 pub struct RequestContext {
     /// The request's id: the client's, where it sent a sound one, else ours.
-    pub request_id: String,
+    pub request_id: Arc<str>,
     /// The route's pattern; never the raw address.
     pub route: &'static str,
     /// The HTTP method, or `CLI`.
@@ -30,14 +31,22 @@ pub struct RequestContext {
 impl RequestContext {
     /// The circumstances of an act on the command line.
     pub fn command_line(request_id: String, started: Timestamp) -> Self {
-        Self { request_id, route: "cli", method: "CLI", source: None, body: None, object: None, started }
+        Self {
+            request_id: request_id.into(),
+            route: "cli",
+            method: "CLI",
+            source: None,
+            body: None,
+            object: None,
+            started,
+        }
     }
 
     /// An audit entry with everything that the context knows.
     pub fn entry(&self, now: Timestamp, action: AuditAction, outcome: Outcome, status: u16) -> AuditEntry {
         let mut entry = AuditEntry::new(now, action, outcome);
-        entry.route = Some(self.route.to_owned());
-        entry.method = Some(self.method.to_owned());
+        entry.route = Some(self.route.into());
+        entry.method = Some(self.method.into());
         entry.status = Some(status);
         entry.duration_micros = u64::try_from(now.as_microsecond() - self.started.as_microsecond()).ok();
         entry.source_address = self.source;

@@ -3,9 +3,10 @@
 //! Decide, sign, record (object, grant, quota and audit entry in one commit), answer: no URL leaves the process without a
 //! durable record (P3), and nothing is recorded that could not be signed.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use jiff::{SignedDuration, Timestamp};
+use metrics::Counter;
 
 use crate::domain::audit::{AuditAction, Outcome};
 use crate::domain::grant::{UploadGrant, UploadMethod, UploadPermit};
@@ -21,6 +22,9 @@ use crate::store::{Idempotency, IssueOutcome, IssueUpload};
 
 use super::failure::Refused;
 use super::{App, RequestContext};
+
+/// Looked up once, for the sake of every request.
+static ISSUED: LazyLock<Counter> = LazyLock::new(|| metrics::counter!("vestibule_issued_total", "kind" => "upload"));
 
 /// What the client needs to upload.
 #[derive(Debug)]
@@ -47,7 +51,7 @@ impl App {
     ) -> Result<IssuedUpload, Refusal> {
         match self.try_request_upload(context, who, request, idempotency).await {
             Ok(issued) => {
-                metrics::counter!("vestibule_issued_total", "kind" => "upload").increment(1);
+                ISSUED.increment(1);
                 Ok(issued)
             }
             Err(refusal) => {
@@ -77,7 +81,7 @@ impl App {
         let permit = policy::decide_upload(&policies, who, &request, |target| Provider::of(target).methods(), now)?;
         let store = self.store_decided_on(&policies, &permit.target)?;
         let (quota, rule, prefix) = (permit.quota, permit.rule.clone(), permit.prefix.clone());
-        let object = self.new_object(who, request, permit, now)?;
+        let object = Arc::new(self.new_object(who, request, permit, now)?);
         let upload = store.mint_upload(&grant(&object))?;
 
         let mut audit = context
@@ -86,7 +90,7 @@ impl App {
             .about_object(&object);
         audit.rule = Some(rule);
         audit.grant_id = Some(object.grant);
-        let issue = IssueUpload { object: object.clone(), quota, idempotency, audit };
+        let issue = IssueUpload { object: Arc::clone(&object), quota, idempotency, audit };
         let issued = match self.store.issue_upload(issue).await? {
             IssueOutcome::Issued => IssuedUpload { object: object.id, upload, method: object.method },
             IssueOutcome::Repeated(earlier) => {

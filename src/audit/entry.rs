@@ -15,7 +15,7 @@ pub fn refused(mut entry: AuditEntry, refusal: &Refusal) -> AuditEntry {
     entry.outcome = Outcome::Refused;
     entry.reason = Some(refusal.reason);
     entry.status = Some(refusal.reason.status());
-    entry.rule = refusal.rule.clone();
+    entry.rule = refusal.rule.as_deref().map(Into::into);
     entry.detail = Some(without_tokens(&refusal.detail));
     entry
 }
@@ -24,8 +24,8 @@ pub fn refused(mut entry: AuditEntry, refusal: &Refusal) -> AuditEntry {
 #[must_use]
 pub fn changed(mut entry: AuditEntry, object: &Object, to: &Life) -> AuditEntry {
     entry.grant_id = Some(object.grant);
-    entry.from_state = Some(object.life.state().as_str().to_owned());
-    entry.to_state = Some(to.state().as_str().to_owned());
+    entry.from_state = Some(object.life.state().as_str().into());
+    entry.to_state = Some(to.state().as_str().into());
     let (reason, detail) = match to {
         Life::Rejected { reason, detail, .. } => (Some(*reason), Some(detail.clone())),
         Life::Unscannable { detail, .. } => (Some(Reason::CannotBeJudged), Some(detail.clone())),

@@ -9,7 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The sink. Shared: the writer writes, the signal handler reopens.
 pub struct JsonLines {
@@ -20,7 +20,6 @@ pub struct JsonLines {
 
 struct Output {
     to: Box<dyn Write + Send>,
-    buffer: Vec<u8>,
     /// The last write failed, perhaps in the middle of a line.
     torn: bool,
 }
@@ -40,7 +39,7 @@ impl JsonLines {
     }
 
     fn to(path: Option<PathBuf>, to: Box<dyn Write + Send>) -> Self {
-        Self { path, output: Mutex::new(Output { to, buffer: Vec::new(), torn: false }) }
+        Self { path, output: Mutex::new(Output { to, torn: false }) }
     }
 
     /// Opens the file by its name again, after it was moved away. Does nothing to standard output.
@@ -56,19 +55,12 @@ impl JsonLines {
         Ok(())
     }
 
-    /// Writes these entries, each a JSON text without line ends, as one piece.
-    pub fn write(&self, lines: &[Arc<str>]) {
+    /// Writes these lines, each with its line end, as one piece.
+    pub fn write(&self, lines: &str) {
         let mut output = self.output();
-        let Output { to, buffer, torn } = &mut *output;
-        buffer.clear();
-        if *torn {
-            buffer.push(b'\n');
-        }
-        for line in lines {
-            buffer.extend_from_slice(line.as_bytes());
-            buffer.push(b'\n');
-        }
-        let written = to.write_all(buffer).and_then(|()| to.flush());
+        let Output { to, torn } = &mut *output;
+        let mended = if *torn { to.write_all(b"\n") } else { Ok(()) };
+        let written = mended.and_then(|()| to.write_all(lines.as_bytes())).and_then(|()| to.flush());
         if let Err(error) = &written {
             metrics::counter!("vestibule_audit_sink_errors_total").increment(1);
             if !*torn {
@@ -90,23 +82,20 @@ fn append(path: &Path) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::sync::Arc;
 
     use super::*;
-
-    fn lines(texts: &[&str]) -> Vec<Arc<str>> {
-        texts.iter().map(|text| Arc::from(*text)).collect()
-    }
 
     #[test]
     fn lines_are_appended_to_a_private_file_that_can_be_rotated() {
         let dir = tempfile::tempdir().unwrap();
         let (path, moved) = (dir.path().join("audit.jsonl"), dir.path().join("audit.jsonl.1"));
         let sink = JsonLines::file(&path).unwrap();
-        sink.write(&lines(&["{\"a\":1}", "{\"a\":2}"]));
+        sink.write("{\"a\":1}\n{\"a\":2}\n");
         std::fs::rename(&path, &moved).unwrap();
-        sink.write(&lines(&["{\"a\":3}"]));
+        sink.write("{\"a\":3}\n");
         sink.reopen().unwrap();
-        sink.write(&lines(&["{\"a\":4}"]));
+        sink.write("{\"a\":4}\n");
         assert_eq!(std::fs::read_to_string(&moved).unwrap(), "{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"a\":4}\n");
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
@@ -140,8 +129,8 @@ mod tests {
     fn a_torn_line_does_not_spoil_the_next_one() {
         let taken = Arc::<Mutex<Vec<u8>>>::default();
         let sink = JsonLines::to(None, Box::new(FullOnce(taken.clone(), false)));
-        sink.write(&lines(&["{\"a\":1}"]));
-        sink.write(&lines(&["{\"a\":2}"]));
+        sink.write("{\"a\":1}\n");
+        sink.write("{\"a\":2}\n");
         assert_eq!(String::from_utf8(taken.lock().unwrap().clone()).unwrap(), "{\"a\"\n{\"a\":2}\n");
     }
 }

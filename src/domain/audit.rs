@@ -3,7 +3,9 @@
 //! Written before the answer leaves the process, for every issuance, refusal, state change and admin act. Holds ids and
 //! digests, never a token, a key, a signature or a signed URL.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -82,7 +84,7 @@ pub struct AuditEntry {
     pub reason: Option<Reason>,
     /// The rule that decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rule: Option<String>,
+    pub rule: Option<Arc<str>>,
     /// The public half of the token that was presented.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_id: Option<TokenId>,
@@ -105,8 +107,8 @@ pub struct AuditEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operator: Option<String>,
     /// The token's scopes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub scopes: Vec<String>,
+    #[serde(default, skip_serializing_if = "<[String]>::is_empty")]
+    pub scopes: Arc<[String]>,
     /// The object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object_id: Option<ObjectId>,
@@ -115,10 +117,10 @@ pub struct AuditEntry {
     pub grant_id: Option<GrantId>,
     /// The state before a change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from_state: Option<String>,
+    pub from_state: Option<Cow<'static, str>>,
     /// The state after a change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub to_state: Option<String>,
+    pub to_state: Option<Cow<'static, str>>,
     /// The data class.
     #[serde(default, rename = "data_classification", skip_serializing_if = "Option::is_none")]
     pub classification: Option<ClassName>,
@@ -127,13 +129,13 @@ pub struct AuditEntry {
     pub lawful_basis: Option<String>,
     /// Where the target's data resides.
     #[serde(default, rename = "data_residency_region", skip_serializing_if = "Option::is_none")]
-    pub residency: Option<String>,
+    pub residency: Option<Arc<str>>,
     /// The route's pattern, for example `/objects/{id}`; never the raw address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub route: Option<String>,
+    pub route: Option<Cow<'static, str>>,
     /// The HTTP method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub method: Option<String>,
+    pub method: Option<Cow<'static, str>>,
     /// The HTTP status of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
@@ -145,7 +147,7 @@ pub struct AuditEntry {
     pub source_address: Option<IpAddr>,
     /// The request's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
+    pub request_id: Option<Arc<str>>,
     /// The SHA-256 of the request body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_sha256: Option<Sha256Digest>,
@@ -170,7 +172,7 @@ impl AuditEntry {
             device: None,
             owner: None,
             operator: None,
-            scopes: Vec::new(),
+            scopes: Arc::default(),
             object_id: None,
             grant_id: None,
             from_state: None,
@@ -198,7 +200,7 @@ impl AuditEntry {
         self.owner = Some(who.owner.clone());
         self.user = who.user.clone();
         self.device = who.device.clone();
-        self.scopes = who.scopes.iter().map(ToString::to_string).collect();
+        self.scopes = who.scopes.texts();
         self
     }
 

@@ -4,6 +4,7 @@
 //! bound to one object, one key and one moment; only a grant can be signed, and a signer that cannot enforce part of it
 //! must leave that part to the check after the upload (the table in `storage::enforcement`), never drop it silently.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -68,13 +69,13 @@ pub struct UploadPermit {
     /// The class that applies, after defaults.
     pub classification: ClassName,
     /// Where the target's data resides, for example `eu`.
-    pub residency: String,
+    pub residency: Arc<str>,
     /// How long the URL may live.
     pub ttl: Duration,
     /// The app's quota, to be reserved with the grant.
     pub quota: QuotaLimit,
     /// The rule that allowed it, for example `apps/where2eat.toml`.
-    pub rule: String,
+    pub rule: Arc<str>,
 }
 
 /// What an app may hold at most: reserved and stored together.
@@ -96,7 +97,7 @@ pub struct DownloadPermit {
     /// How a browser should treat the bytes.
     pub disposition: Disposition,
     /// The rule that allowed it.
-    pub rule: String,
+    pub rule: Arc<str>,
 }
 
 /// What one upload URL may do.

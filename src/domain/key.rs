@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -59,12 +60,12 @@ pub enum KeyError {
 /// A directory-like prefix: empty, or segments that each end in `/`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Prefix(String);
+pub struct Prefix(Arc<str>);
 
 impl Prefix {
     /// The empty prefix, which contains every key.
     pub fn root() -> Self {
-        Self(String::new())
+        Self(Arc::from(""))
     }
 
     /// The prefix as text; ends in `/` unless empty.
@@ -74,17 +75,17 @@ impl Prefix {
 
     /// True where everything under `other` also lies under `self`.
     pub fn contains(&self, other: &Prefix) -> bool {
-        other.0.starts_with(&self.0)
+        other.0.starts_with(&*self.0)
     }
 
     /// True where `path` lies under this prefix.
     pub fn contains_path(&self, path: &str) -> bool {
-        path.starts_with(&self.0)
+        path.starts_with(&*self.0)
     }
 
     /// `self` followed by `other`.
     pub fn join(&self, other: &Prefix) -> Prefix {
-        Prefix(format!("{}{}", self.0, other.0))
+        Prefix(format!("{}{}", self.0, other.0).into())
     }
 }
 
@@ -102,7 +103,7 @@ impl FromStr for Prefix {
         if body.len() + 1 > MAX_KEY / 2 {
             return Err(KeyError::TooLong);
         }
-        Ok(Self(format!("{body}/")))
+        Ok(Self(format!("{body}/").into()))
     }
 }
 
@@ -116,7 +117,7 @@ impl TryFrom<String> for Prefix {
 
 impl From<Prefix> for String {
     fn from(prefix: Prefix) -> Self {
-        prefix.0
+        prefix.0.as_ref().to_owned()
     }
 }
 
@@ -216,7 +217,7 @@ impl ObjectKeys {
 /// An app's prefix with placeholders: `{app}`, `{workflow}`, `{user}`, `{yyyy}`, `{mm}`, `{dd}` (UTC).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct PrefixTemplate(String);
+pub struct PrefixTemplate(Arc<str>);
 
 const PLACEHOLDERS: [&str; 6] = ["{app}", "{workflow}", "{user}", "{yyyy}", "{mm}", "{dd}"];
 
@@ -229,7 +230,7 @@ impl PrefixTemplate {
     /// What stands before the first placeholder, cut at a `/`: every rendering starts with it.
     pub fn fixed_part(&self) -> Prefix {
         let fixed = self.0.split('{').next().unwrap_or_default();
-        Prefix(fixed[..fixed.rfind('/').map_or(0, |i| i + 1)].to_owned())
+        Prefix(fixed[..fixed.rfind('/').map_or(0, |i| i + 1)].into())
     }
 
     /// The prefix for this principal at this time.
@@ -271,7 +272,7 @@ impl FromStr for PrefixTemplate {
         let _: Prefix = probe.parse()?;
         let body = text.strip_prefix('/').unwrap_or(text);
         let body = body.strip_suffix('/').unwrap_or(body);
-        Ok(Self(if body.is_empty() { String::new() } else { format!("{body}/") }))
+        Ok(Self(if body.is_empty() { "".into() } else { format!("{body}/").into() }))
     }
 }
 
@@ -285,7 +286,7 @@ impl TryFrom<String> for PrefixTemplate {
 
 impl From<PrefixTemplate> for String {
     fn from(template: PrefixTemplate) -> Self {
-        template.0
+        template.0.as_ref().to_owned()
     }
 }
 

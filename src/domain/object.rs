@@ -3,6 +3,7 @@
 //! Everything but `life`, `revision` and `updated_at` is fixed at issuance.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -55,7 +56,7 @@ pub struct Object {
     /// The lawful basis that the request named.
     pub lawful_basis: Option<String>,
     /// Where the target's data resides.
-    pub residency: String,
+    pub residency: Arc<str>,
     /// The app's own key-value pairs; written to the served copy.
     pub metadata: BTreeMap<String, String>,
     /// When the URL was issued.

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ids::{AppName, OwnerName, TargetName, TokenId, WorkflowName};
-use super::scope::{Action, Scope};
+use super::scope::{Action, Scopes};
 
 /// Whether a token, an app or a target is real or for trying things out. A `test` token never reaches a `live` target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -41,7 +41,7 @@ pub struct Principal {
     /// Real or for trying things out.
     pub environment: Environment,
     /// What the token allows; an empty list allows nothing.
-    pub scopes: Vec<Scope>,
+    pub scopes: Scopes,
     /// The user on whose behalf the workflow acts, where an identity provider vouched for one.
     pub user: Option<String>,
     /// The device that the user acts from, where it is known.
@@ -62,7 +62,7 @@ impl Principal {
             workflow: "nightly".parse().expect("a valid name"),
             owner: "marketing".parse().expect("a valid name"),
             environment: Environment::Live,
-            scopes: vec![Scope::whole_app("where2eat".parse().expect("a valid name"))],
+            scopes: vec![super::scope::Scope::whole_app("where2eat".parse().expect("a valid name"))].into(),
             user: None,
             device: None,
         }

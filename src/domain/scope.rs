@@ -5,7 +5,9 @@
 //! negative ones.
 
 use std::fmt;
+use std::ops::Deref;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -114,6 +116,34 @@ impl fmt::Display for Scope {
 }
 
 written_as_text!(Scope);
+
+/// The scopes of a token, with their texts at hand: the audit trail takes them at every request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scopes {
+    scopes: Arc<[Scope]>,
+    texts: Arc<[String]>,
+}
+
+impl Scopes {
+    /// The scopes as they are written.
+    pub fn texts(&self) -> Arc<[String]> {
+        Arc::clone(&self.texts)
+    }
+}
+
+impl From<Vec<Scope>> for Scopes {
+    fn from(scopes: Vec<Scope>) -> Self {
+        Self { texts: scopes.iter().map(ToString::to_string).collect(), scopes: scopes.into() }
+    }
+}
+
+impl Deref for Scopes {
+    type Target = [Scope];
+
+    fn deref(&self) -> &[Scope] {
+        &self.scopes
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -18,7 +18,7 @@ pub struct Target {
     /// Real or for trying things out.
     pub environment: Environment,
     /// Where the data resides, for example `eu`; compared with what a class demands.
-    pub residency: String,
+    pub residency: std::sync::Arc<str>,
     /// The prefix under which clients write.
     pub staging_prefix: Prefix,
     /// A bucket or container of its own for staging; the same as the served one where absent.

@@ -5,16 +5,34 @@
 
 use std::collections::BTreeMap;
 
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::app::{DownloadQuery, IssuedDownload, IssuedUpload, Which};
 use crate::domain::bytes::Sha256Digest;
 use crate::domain::filename::Filename;
 use crate::domain::grant::{Disposition, UploadMethod};
+use crate::domain::ids::ObjectId;
 use crate::domain::key::Prefix;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::policy::{DownloadRequest, UploadRequest};
+
+/// Room for an answer with a signed URL, in bytes.
+const USUAL: usize = 1536;
+
+/// An answer on the hot path: its text is written once, into a buffer that need not grow.
+pub(super) fn json(status: StatusCode, answer: &impl Serialize) -> HttpResponse {
+    let mut text = Vec::with_capacity(USUAL);
+    match serde_json::to_writer(&mut text, answer) {
+        Ok(()) => HttpResponse::build(status).insert_header((CONTENT_TYPE, APPLICATION_JSON)).body(text),
+        Err(error) => HttpResponse::from_error(error),
+    }
+}
+
+const APPLICATION_JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The body of `POST /request-upload`.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -94,15 +112,17 @@ fn invalid(field: &str, error: impl std::fmt::Display) -> Refusal {
 #[serde(rename_all = "camelCase")]
 pub(super) struct UploadAnswer {
     /// The object that the bytes will become.
-    #[schema(example = "obj_019c41d6b8f07c3e9a52d1b0c4f7e802")]
-    object_id: String,
+    #[schema(value_type = String, example = "obj_019c41d6b8f07c3e9a52d1b0c4f7e802")]
+    object_id: ObjectId,
     /// Where to send the bytes. A credential: do not store or log it.
     upload_url: String,
     /// `PUT` or `POST`.
     #[schema(value_type = String, example = "PUT")]
     method: UploadMethod,
     /// Exactly the headers to send.
-    headers: BTreeMap<String, String>,
+    #[schema(value_type = BTreeMap<String, String>)]
+    #[serde(serialize_with = "as_map")]
+    headers: Vec<(&'static str, String)>,
     /// The fields of the form, to be sent before the file; null for PUT.
     fields: Option<BTreeMap<String, String>>,
     /// When the URL stops working (RFC 3339).
@@ -113,15 +133,18 @@ pub(super) struct UploadAnswer {
     status_url: String,
 }
 
+fn as_map<S: Serializer>(pairs: &[(&'static str, String)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pairs.iter().map(|(name, value)| (name, value)))
+}
+
 impl From<IssuedUpload> for UploadAnswer {
     fn from(issued: IssuedUpload) -> Self {
-        let object_id = issued.object.to_string();
         Self {
-            status_url: format!("/objects/{object_id}"),
-            object_id,
+            status_url: format!("/objects/{}", issued.object),
+            object_id: issued.object,
             upload_url: issued.upload.url.into_exposed(),
             method: issued.method,
-            headers: issued.upload.headers.into_iter().collect(),
+            headers: issued.upload.headers,
             fields: issued.upload.fields.map(|fields| fields.0.into_iter().collect()),
             expires_at: issued.upload.expires_at,
         }

@@ -58,13 +58,12 @@ impl<P: Permission> FromRequest for Authorized<P> {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let context = context::of(request).0;
-        let presented = presented(request, "x-workflow-token");
         let app = request.app_data::<web::Data<App>>().cloned();
         let request = request.clone();
         async move {
             let Some(app) = app else { return Err(Problem::new(missing(), context.request_id)) };
-            let result = match presented {
-                Ok(token) => app.authenticate(&token).await,
+            let result = match presented(&request, "x-workflow-token") {
+                Ok(token) => app.authenticate(token).await,
                 Err(refusal) => Err(refusal),
             };
             let holds =
@@ -96,12 +95,12 @@ impl FromRequest for Admin {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let context = context::of(request).0;
-        let presented = presented(request, "x-admin-token");
         let app = request.app_data::<web::Data<App>>().cloned();
+        let request = request.clone();
         async move {
             let Some(app) = app else { return Err(Problem::new(missing(), context.request_id)) };
-            let result = match presented {
-                Ok(token) => app.authenticate_operator(&token).await,
+            let result = match presented(&request, "x-admin-token") {
+                Ok(token) => app.authenticate_operator(token).await,
                 Err(refusal) => Err(refusal),
             };
             match result {
@@ -122,7 +121,7 @@ fn missing() -> Refusal {
 }
 
 /// The one token of the request.
-fn presented(request: &HttpRequest, custom: &str) -> Result<String, Refusal> {
+fn presented<'r>(request: &'r HttpRequest, custom: &str) -> Result<&'r str, Refusal> {
     let query = percent_decode_str(request.query_string()).decode_utf8_lossy();
     if query.contains("vst_") || query.split('&').any(|pair| pair.starts_with("access_token=")) {
         return Err(Refusal::new(
@@ -132,26 +131,23 @@ fn presented(request: &HttpRequest, custom: &str) -> Result<String, Refusal> {
     }
     let headers = request.headers();
     let bearer = headers.get_all(AUTHORIZATION).map(|value| bearer(value.to_str().ok()?));
-    let custom: Vec<_> = headers.get_all(custom).map(|value| Some(value.to_str().ok()?.trim().to_owned())).collect();
+    let has_custom = headers.contains_key(custom);
+    let custom = headers.get_all(custom).map(|value| Some(value.to_str().ok()?.trim()));
     // Beside the custom header, another scheme is a proxy's business, not a second token.
-    let mut tokens: Vec<Option<String>> = bearer.filter(|token| token.is_some() || custom.is_empty()).collect();
-    tokens.extend(custom);
-    tokens.dedup();
-    match tokens.as_slice() {
-        [] => Err(missing()),
-        [Some(token)] if !token.is_empty() => Ok(token.clone()),
-        [_] => Err(Refusal::new(
-            Reason::TokenInvalid,
-            "The token header is malformed. Send 'Authorization: Bearer <token>'.",
-        )),
-        _ => Err(Refusal::new(Reason::TokenInvalid, "The request carries two different tokens. Send one.")),
+    let mut tokens = bearer.filter(|token| token.is_some() || !has_custom).chain(custom);
+    let token = tokens.next().ok_or_else(missing)?;
+    if tokens.any(|other| other != token) {
+        return Err(Refusal::new(Reason::TokenInvalid, "The request carries two different tokens. Send one."));
     }
+    token.filter(|token| !token.is_empty()).ok_or_else(|| {
+        Refusal::new(Reason::TokenInvalid, "The token header is malformed. Send 'Authorization: Bearer <token>'.")
+    })
 }
 
 /// The token of `Bearer <token>` (RFC 6750 section 2.1).
-fn bearer(value: &str) -> Option<String> {
+fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 #[cfg(test)]
@@ -162,7 +158,7 @@ mod tests {
 
     fn read(headers: &[(&'static str, &'static str)]) -> Result<String, Reason> {
         let request = headers.iter().fold(TestRequest::default(), |request, header| request.append_header(*header));
-        presented(&request.to_http_request(), "x-workflow-token").map_err(|refusal| refusal.reason)
+        presented(&request.to_http_request(), "x-workflow-token").map(str::to_owned).map_err(|refusal| refusal.reason)
     }
 
     #[test]

@@ -68,18 +68,19 @@ fn is_json(request: &HttpRequest) -> bool {
         || (essence.len() > 5 && essence[essence.len() - 5..].eq_ignore_ascii_case("+json"))
 }
 
-fn read(request: &HttpRequest, payload: &mut Payload) -> LocalBoxFuture<'static, Result<Vec<u8>, Refusal>> {
-    let declared = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > LARGEST as u64) {
-        return futures::future::ready(Err(too_large())).boxed_local();
-    }
+fn read(request: &HttpRequest, payload: &mut Payload) -> impl Future<Output = Result<Vec<u8>, Refusal>> + use<> {
+    let declared = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     let payload = payload.take();
-    async move { tokio::time::timeout(PATIENCE, collect(payload)).await.unwrap_or_else(|_| Err(too_slow())) }
-        .boxed_local()
+    async move {
+        if declared.is_some_and(|length| length > LARGEST) {
+            return Err(too_large());
+        }
+        let bytes = Vec::with_capacity(declared.unwrap_or_default());
+        tokio::time::timeout(PATIENCE, collect(payload, bytes)).await.unwrap_or_else(|_| Err(too_slow()))
+    }
 }
 
-async fn collect(mut payload: Payload) -> Result<Vec<u8>, Refusal> {
-    let mut bytes = Vec::new();
+async fn collect(mut payload: Payload, mut bytes: Vec<u8>) -> Result<Vec<u8>, Refusal> {
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|error| {
             Refusal::new(Reason::MalformedRequest, format!("The request's body could not be read: {error}."))
@@ -120,20 +121,21 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
             "The body is not a JSON object. Send one, for example {\"filename\":\"menu.jpg\", ...}.",
         ));
     }
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let path = error.path().to_string();
-        let inner = error.into_inner();
-        if inner.is_data() {
+    serde_json::from_slice(bytes).map_err(|error| unread::<T>(bytes, &error))
+}
+
+/// What is wrong with a body: read once more, slower, for the name of the field.
+fn unread<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> Refusal {
+    let again = serde_path_to_error::deserialize::<_, T>(&mut serde_json::Deserializer::from_slice(bytes));
+    match again {
+        Err(error) if error.inner().is_data() => {
+            let path = error.path().to_string();
             let field = if path == "." { String::new() } else { format!("Field '{path}': ") };
-            let what = without_value(without_position(&inner.to_string()));
-            Refusal::new(Reason::InvalidField, format!("{field}{what}."))
-        } else {
-            malformed(&inner)
+            let text = error.into_inner().to_string();
+            Refusal::new(Reason::InvalidField, format!("{field}{}.", without_value(without_position(&text))))
         }
-    })?;
-    deserializer.end().map_err(|error| malformed(&error))?;
-    Ok(parsed)
+        _ => malformed(error),
+    }
 }
 
 fn malformed(error: &serde_json::Error) -> Refusal {

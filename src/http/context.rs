@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use actix_web::dev::{Payload, ServiceRequest};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
@@ -11,6 +12,7 @@ use crate::app::{App, RequestContext};
 use crate::domain::bytes::Sha256Digest;
 use crate::domain::ids::ObjectId;
 
+use super::endpoint::Endpoint;
 use super::server::Proxies;
 
 /// The request's context as an extractor.
@@ -44,7 +46,7 @@ impl FromRequest for Context {
 pub(super) fn of(request: &HttpRequest) -> Context {
     let mut context = request.extensions().get::<Context>().cloned().unwrap_or_else(|| {
         Context(RequestContext {
-            request_id: String::new(),
+            request_id: Arc::default(),
             route: "",
             method: "",
             source: None,
@@ -59,12 +61,8 @@ pub(super) fn of(request: &HttpRequest) -> Context {
 }
 
 /// The route's pattern, one of a known few, so that it may label metrics.
-pub(super) fn route(request: &HttpRequest) -> &'static str {
-    request.match_pattern().and_then(|pattern| known_route(&pattern)).unwrap_or("other")
-}
-
-fn known_route(pattern: &str) -> Option<&'static str> {
-    super::public::ROUTES.iter().chain(super::admin::ROUTES).copied().find(|route| *route == pattern)
+fn route(request: &HttpRequest) -> &'static str {
+    request.app_data::<Endpoint>().map_or("other", |endpoint| endpoint.pattern)
 }
 
 /// Gathers what is known before the handler runs.
@@ -83,15 +81,15 @@ pub(super) fn gather(request: &ServiceRequest) -> Context {
 }
 
 /// The client's id where it is short and harmless in a log, else ours.
-fn request_id(request: &ServiceRequest, app: Option<&App>) -> String {
+fn request_id(request: &ServiceRequest, app: Option<&App>) -> Arc<str> {
     let sent = request.headers().get("x-request-id").and_then(|value| value.to_str().ok());
     let sound = |id: &&str| {
         (1..=100).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
     };
     match sent.filter(sound) {
         // A token pasted into the wrong header must not reach a log.
-        Some(id) if !id.contains("vst_") => id.to_owned(),
-        _ => app.map(|app| format!("req_{}", app.clock.uuid().simple())).unwrap_or_default(),
+        Some(id) if !id.contains("vst_") => id.into(),
+        _ => app.map(|app| format!("req_{}", app.clock.uuid().simple()).into()).unwrap_or_default(),
     }
 }
 

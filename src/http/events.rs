@@ -107,7 +107,7 @@ pub(super) async fn sns(
 
 /// Records that a delivery was refused, and says so.
 async fn refuse(app: &App, context: &Context, refusal: Refusal) -> Problem {
-    Problem::new(app.refuse_anonymous(&context.0, refusal).await, &context.0.request_id)
+    Problem::new(app.refuse_anonymous(&context.0, refusal).await, context.0.request_id.clone())
 }
 
 async fn answer(
@@ -121,7 +121,7 @@ async fn answer(
     let away = |cause: &str| {
         tracing::warn!(source, cause, "a delivery could not be taken");
         let refusal = Refusal::new(Reason::DatabaseUnavailable, "The delivery could not be recorded. Send it again.");
-        Problem::new(refusal.retry_after(10), &context.0.request_id)
+        Problem::new(refusal.retry_after(10), context.0.request_id.clone())
     };
     match outcome {
         PushOutcome::Validation(body) => Ok(HttpResponse::Ok().content_type("application/json").body(body)),

@@ -1,5 +1,7 @@
 //! What happens around every request: its id, its span, its metric, and the headers that every answer carries.
 
+use std::time::Duration;
+
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, ORIGIN, X_CONTENT_TYPE_OPTIONS};
@@ -13,6 +15,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use crate::app::App;
 use crate::domain::ids::AppName;
 
+use super::endpoint::Endpoint;
 use super::{context, cors};
 
 /// The name of the id header, in and out.
@@ -43,14 +46,7 @@ async fn around<B: MessageBody>(
     let started = context.0.started;
     let request_id = context.0.request_id.clone();
     let context_method = context.0.method;
-    let span = tracing::info_span!(
-        "request",
-        listener,
-        method = context.0.method,
-        request_id = %request_id,
-        route = tracing::field::Empty,
-        status = tracing::field::Empty,
-    );
+    let span = tracing::info_span!("request", listener, method = context.0.method, request_id = &*request_id,);
     if request.headers().contains_key("traceparent") {
         let parent = TraceContextPropagator::new().extract(&Headers(&request));
         // Without a collector there is nothing to attach to.
@@ -60,23 +56,22 @@ async fn around<B: MessageBody>(
 
     let clock = request.app_data::<actix_web::web::Data<App>>().map(|app| app.clock.clone());
     let mut response = next.call(request).instrument(span.clone()).await?;
-    let (route, status) = (context::route(response.request()), response.status().as_u16());
-    span.record("route", route).record("status", status);
-    if let Some(clock) = clock {
-        let seconds = clock.now().duration_since(started).as_secs_f64();
-        metrics::histogram!("vestibule_request_seconds", "listener" => listener, "route" => route, "status" => status_class(status))
-            .record(seconds);
-        span.in_scope(|| tracing::debug!(route, status, seconds, "answered"));
+    let status = response.status().as_u16();
+    if let (Some(clock), Some(endpoint)) = (clock, response.request().app_data::<Endpoint>()) {
+        let took = Duration::try_from(clock.now().duration_since(started)).unwrap_or_default();
+        endpoint.answered(listener, status, took);
+        // For the collector alone: a line of the log would be written anew for each attribute.
+        span.set_attribute("route", endpoint.pattern);
+        span.set_attribute("status", i64::from(status));
+        span.in_scope(|| tracing::debug!(route = endpoint.pattern, status, ?took, "answered"));
     }
-    let origin = response.request().headers().get(ORIGIN).cloned();
-    let asking = response.request().extensions().get::<AppName>().cloned();
-    let app = response.request().app_data::<actix_web::web::Data<App>>().cloned();
-    let headers = response.headers_mut();
-    if let (Some(origin), Some(app), "public") = (origin, app, listener)
+    if let Some(origin) = response.request().headers().get(ORIGIN).cloned()
+        && listener == "public"
         && context_method != "OPTIONS"
     {
-        cors::allow(&app, asking.as_ref(), &origin, headers);
+        allow_origin(&mut response, &origin);
     }
+    let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         headers.insert(REQUEST_ID, id);
     }
@@ -87,12 +82,10 @@ async fn around<B: MessageBody>(
     Ok(response)
 }
 
-fn status_class(status: u16) -> &'static str {
-    match status {
-        200..=299 => "2xx",
-        300..=399 => "3xx",
-        400..=499 => "4xx",
-        _ => "5xx",
+fn allow_origin<B>(response: &mut ServiceResponse<B>, origin: &HeaderValue) {
+    let asking = response.request().extensions().get::<AppName>().cloned();
+    if let Some(app) = response.request().app_data::<actix_web::web::Data<App>>().cloned() {
+        cors::allow(&app, asking.as_ref(), origin, response.headers_mut());
     }
 }
 

@@ -9,6 +9,7 @@ mod auth;
 mod body;
 mod context;
 mod cors;
+mod endpoint;
 mod events;
 mod middleware;
 mod openapi;

@@ -3,6 +3,7 @@
 //! Made from a refusal and the request's id; code, status and title come from the one table in `domain::refusal`.
 
 use std::fmt;
+use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -15,7 +16,7 @@ use crate::domain::refusal::{Reason, Refusal};
 #[derive(Debug)]
 pub struct Problem {
     refusal: Refusal,
-    request_id: String,
+    request_id: Arc<str>,
     allow: Option<String>,
 }
 
@@ -51,7 +52,7 @@ pub(super) struct Document<'a> {
 
 impl Problem {
     /// This refusal as the answer to that request.
-    pub fn new(refusal: Refusal, request_id: impl Into<String>) -> Self {
+    pub fn new(refusal: Refusal, request_id: impl Into<Arc<str>>) -> Self {
         Self { refusal, request_id: request_id.into(), allow: None }
     }
 

@@ -12,6 +12,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use crate::app::App;
 
 use super::admin::Metrics;
+use super::endpoint::Endpoint;
 use super::events::Push;
 use super::tls::{CertificateReloader, TlsError};
 use super::{admin, middleware, public};
@@ -120,6 +121,7 @@ impl Servers {
                     .app_data(app.clone())
                     .app_data(push.clone())
                     .app_data(public_proxies.clone())
+                    .app_data(Endpoint::other())
                     .wrap(from_fn(middleware::public))
                     .configure(public::configure)
             })
@@ -129,6 +131,7 @@ impl Servers {
                 .app_data(app.clone())
                 .app_data(metrics.clone())
                 .app_data(admin_proxies.clone())
+                .app_data(Endpoint::other())
                 .wrap(from_fn(middleware::admin))
                 .configure(admin::configure)
         });

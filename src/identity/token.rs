@@ -146,7 +146,7 @@ impl Identity {
                 workflow: workflow.clone(),
                 owner: owner.clone(),
                 environment: *environment,
-                scopes: scopes.clone(),
+                scopes: scopes.clone().into(),
                 user: None,
                 device: None,
             }),

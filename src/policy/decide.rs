@@ -6,6 +6,8 @@
 //! the life of the URL. Quotas travel in the permit; the store counts them. Nothing here does I/O or reads a clock, and
 //! an allowing decision costs a few small allocations.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::domain::content::ContentRules;
@@ -57,7 +59,7 @@ pub fn decide_upload(
         residency: target.residency.clone(),
         ttl: ttl.clamp(bounds.min, bounds.max),
         quota: app.quota,
-        rule: app.file().to_owned(),
+        rule: app.file(),
     })
 }
 
@@ -91,7 +93,7 @@ pub fn decide_download(
         ttl: ttl.clamp(bounds.min, bounds.max),
         one_time: request.one_time || app.one_time_downloads || class.one_time_downloads,
         disposition,
-        rule: app.file().to_owned(),
+        rule: app.file(),
     })
 }
 
@@ -99,19 +101,24 @@ pub fn decide_download(
 ///
 /// # Errors
 /// The first rule that the request does not meet.
-pub fn decide_on_object(set: &PolicySet, who: &Principal, object: &Object, action: Action) -> Result<String, Refusal> {
-    on_object(set, who, object, action).map(|app| app.file().to_owned())
+pub fn decide_on_object(
+    set: &PolicySet,
+    who: &Principal,
+    object: &Object,
+    action: Action,
+) -> Result<Arc<str>, Refusal> {
+    on_object(set, who, object, action).map(|app| app.file())
 }
 
 /// Decides on listing the app's objects under a prefix; answers with the rule that allowed it.
 ///
 /// # Errors
 /// The first rule that the request does not meet.
-pub fn decide_list(set: &PolicySet, who: &Principal, prefix: &Prefix) -> Result<String, Refusal> {
+pub fn decide_list(set: &PolicySet, who: &Principal, prefix: &Prefix) -> Result<Arc<str>, Refusal> {
     let app = admitted(set, &who.app)?;
     let target = own_target(set, app, who)?;
     in_scope(app, who, &target.name, Action::List, prefix.as_str())?;
-    Ok(app.file().to_owned())
+    Ok(app.file())
 }
 
 /// What inspection does with this object; `None` where its app is no longer registered, which allows nothing.

@@ -82,8 +82,8 @@ impl Manifest {
     }
 
     /// The manifest's file, for example `apps/where2eat.toml`.
-    pub fn file(&self) -> &str {
-        &self.lines.file
+    pub fn file(&self) -> Arc<str> {
+        Arc::clone(&self.lines.file)
     }
 }
 

@@ -94,7 +94,7 @@ fn read_target(file: &File<'_>, name: TargetName, mut section: Section<'_>) -> O
     let target = Target {
         name,
         environment: environment?.value,
-        residency: residency?.value,
+        residency: residency?.value.into(),
         staging_prefix,
         staging_bucket: staging_bucket.map(|found| found.value),
         provider: settings?,

@@ -94,7 +94,7 @@ fn core_with(
         }
     };
     let on_commit = audit.clone().map(|sink| {
-        let hook: crate::store::sqlite::OnCommit = Arc::new(move |lines: &[Arc<str>]| sink.write(lines));
+        let hook: crate::store::sqlite::OnCommit = Arc::new(move |lines: &str| sink.write(lines));
         hook
     });
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.store.path, SqliteOptions::default(), on_commit)?);

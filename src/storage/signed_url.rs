@@ -47,7 +47,7 @@ pub struct MintedUpload {
     /// Where to send the bytes.
     pub url: SignedUrl,
     /// Exactly the headers to send, names in lower case.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<(&'static str, String)>,
     /// The form fields of a POST policy, in the order in which to send them; `None` for PUT. Holds a signature.
     pub fields: Option<FormFields>,
     /// When the URL stops working: the grant's expiry, or earlier where the credentials end.

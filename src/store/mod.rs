@@ -6,6 +6,7 @@
 //! else. Absent on purpose: a way to change a state without its audit entry.
 
 pub mod records;
+mod reply;
 pub mod sqlite;
 
 use async_trait::async_trait;

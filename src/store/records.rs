@@ -1,5 +1,7 @@
 //! What goes into and comes out of the store, as plain data.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::domain::audit::AuditEntry;
@@ -16,7 +18,7 @@ use crate::domain::scope::Scope;
 #[derive(Clone, Debug)]
 pub struct IssueUpload {
     /// The record, in state `issued`, revision 0.
-    pub object: Object,
+    pub object: Arc<Object>,
     /// What the app may hold at most.
     pub quota: QuotaLimit,
     /// The client's idempotency key.

@@ -245,7 +245,7 @@ async fn a_promoted_copy_carries_nothing_that_the_uploader_chose() {
         ("x-ms-blob-cache-control", "public, max-age=31536000"),
         ("x-ms-blob-content-disposition", "inline"),
     ] {
-        minted.headers.push((name.into(), value.into()));
+        minted.headers.push((name, value.into()));
     }
     accepted(fixture.send(&minted, Method::PUT, b"menu").await).await;
     let written = fixture.store.head(&from).await.unwrap().unwrap();
@@ -281,7 +281,7 @@ async fn three_hundred_mebibytes_are_copied_server_side() {
     let body = futures::stream::iter((0..CHUNKS).map(move |_| Ok::<_, std::io::Error>(chunk.clone())));
     let mut request = fixture.http.put(minted.url.expose()).body(reqwest::Body::wrap_stream(body));
     for (name, value) in &minted.headers {
-        request = request.header(name, value);
+        request = request.header(*name, value);
     }
     accepted(request.send().await.unwrap()).await;
     let written = fixture.store.head(&from).await.unwrap().unwrap();

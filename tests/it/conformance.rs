@@ -157,7 +157,7 @@ impl Fixture {
             None => {
                 let mut request = self.http.request(method, minted.url.expose());
                 for (name, value) in &minted.headers {
-                    request = request.header(name, value);
+                    request = request.header(*name, value);
                 }
                 request.body(body.to_vec()).send().await.unwrap()
             }
@@ -166,7 +166,7 @@ impl Fixture {
                 let form = form_body(boundary, &fields.0, body);
                 let mut request = self.http.post(minted.url.expose());
                 for (name, value) in &minted.headers {
-                    request = request.header(name, value);
+                    request = request.header(*name, value);
                 }
                 request = request.header("content-type", format!("multipart/form-data; boundary={boundary}"));
                 request.body(form).send().await.unwrap()

@@ -247,7 +247,7 @@ async fn browsers_of_configured_origins_may_and_others_may_not() {
     }
     let mut sent = fixture.http.put(minted.url.expose()).header("origin", "https://app.example");
     for (name, value) in &minted.headers {
-        sent = sent.header(name, value);
+        sent = sent.header(*name, value);
     }
     let answer = sent.body("menu").send().await.unwrap();
     assert_eq!(answer.status(), 200);

@@ -135,7 +135,7 @@ fn who(app: &str, environment: Environment, scopes: &[&str]) -> Principal {
         workflow: "nightly".parse().unwrap(),
         owner: "marketing".parse().unwrap(),
         environment,
-        scopes: scopes.iter().map(|scope| scope.parse().unwrap()).collect(),
+        scopes: scopes.iter().map(|scope| scope.parse().unwrap()).collect::<Vec<_>>().into(),
         user: None,
         device: None,
     }
@@ -217,7 +217,7 @@ fn the_example_set_loads_and_says_what_its_apps_may_do() {
     assert_eq!(where2eat.max_size, 10 << 20);
     assert_eq!(where2eat.target_for(Environment::Test).unwrap().as_str(), "images-test");
     let images = set.target(where2eat.target_for(Environment::Live).unwrap()).unwrap();
-    assert_eq!((images.bucket(), images.residency.as_str()), ("vestibule-images", "eu"));
+    assert_eq!((images.bucket(), &*images.residency), ("vestibule-images", "eu"));
     assert_eq!(images.staging_prefix.as_str(), "incoming/");
     let regulated = set.class(&"regulated".parse().unwrap()).unwrap();
     assert!(regulated.one_time_downloads && !regulated.lawful_basis.is_empty());

@@ -78,7 +78,7 @@ fn upload_urls_equal_those_of_aws_sigv4() {
         headers.extend(digest.as_deref().map(|digest| ("x-amz-checksum-sha256", digest)));
         let theirs = sigv4(&case, "PUT", &format!("x-grant-id={}", grant.id), &headers);
         assert_eq!(parts(minted.url.expose()), theirs, "{case:?}");
-        let mut told: Vec<_> = minted.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let mut told: Vec<_> = minted.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         told.sort_unstable();
         assert_eq!(told, headers, "exactly the signed headers are handed out");
         assert_eq!(minted.expires_at, case.ends_at());
@@ -152,8 +152,8 @@ async fn upload_urls_equal_those_of_the_sdk() {
         assert_eq!(parts(minted.url.expose()), parts(theirs.uri()), "{case:?}");
         let mut told = minted.headers.clone();
         told.sort();
-        let mut expected: Vec<_> = theirs.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        expected.retain(|(name, _)| name != "host");
+        let mut expected: Vec<_> = theirs.headers().map(|(name, value)| (name, value.to_owned())).collect();
+        expected.retain(|(name, _)| *name != "host");
         expected.sort();
         assert_eq!(told, expected, "{case:?}");
     }

@@ -81,7 +81,7 @@ impl Bench {
 
     pub(crate) fn issue(&self, object: &Object, quota: QuotaLimit) -> IssueUpload {
         IssueUpload {
-            object: object.clone(),
+            object: std::sync::Arc::new(object.clone()),
             quota,
             idempotency: None,
             audit: self.entry(AuditAction::RequestUpload, object),

@@ -221,12 +221,10 @@ async fn the_files_belong_to_their_user_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operation_that_the_database_refuses_does_not_fail_its_neighbours() {
-    let lines = Arc::<Mutex<Vec<Arc<str>>>>::default();
+    let lines = Arc::<Mutex<String>>::default();
     let sink = lines.clone();
-    let sqlite = Sqlite::with(
-        SqliteOptions::default(),
-        Some(Arc::new(move |batch: &[Arc<str>]| sink.lock().unwrap().extend_from_slice(batch))),
-    );
+    let sqlite =
+        Sqlite::with(SqliteOptions::default(), Some(Arc::new(move |batch: &str| sink.lock().unwrap().push_str(batch))));
     let bench = sqlite.bench();
     let token = bench.token("0123456789abcdef");
     bench.store.create_token(token.clone(), bench.act(AuditAction::CreateToken)).await.unwrap();
@@ -251,21 +249,21 @@ async fn an_operation_that_the_database_refuses_does_not_fail_its_neighbours() {
     assert!(tasks.join_all().await.iter().all(|outcome| *outcome == IssueOutcome::Issued));
     assert!(matches!(double.await.unwrap(), Err(StoreError::Corrupt(_))));
     assert_eq!(assert_consistent(bench.store.as_ref(), "where2eat").await.len(), 20);
-    assert_eq!(lines.lock().unwrap().len(), 21, "each committed entry once, none of the refused");
+    assert_eq!(lines.lock().unwrap().lines().count(), 21, "each committed entry once, none of the refused");
 }
 
 #[tokio::test]
 async fn the_sink_has_an_entry_before_its_caller_has_an_answer() {
-    let lines = Arc::<Mutex<Vec<Arc<str>>>>::default();
+    let lines = Arc::<Mutex<String>>::default();
     let sink = lines.clone();
-    let on_commit: OnCommit = Arc::new(move |batch| sink.lock().unwrap().extend_from_slice(batch));
+    let on_commit: OnCommit = Arc::new(move |batch| sink.lock().unwrap().push_str(batch));
     let sqlite = Sqlite::with(SqliteOptions::default(), Some(on_commit));
     let entry = sqlite.bench().act(AuditAction::ReadAudit);
     sqlite.store.audit(entry.clone()).await.unwrap();
-    let line = lines.lock().unwrap()[0].clone();
+    let line = lines.lock().unwrap().strip_suffix('\n').unwrap().to_owned();
     assert_eq!(serde_json::from_str::<AuditEntry>(&line).unwrap(), entry);
     let kept: String = sqlite.other().query_row("SELECT entry FROM audit", [], |row| row.get(0)).unwrap();
-    assert_eq!(*kept, *line);
+    assert_eq!(kept, line);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -21,24 +21,6 @@ pub(super) use tokens::{
     TokenView,
 };
 
-/// Every route's pattern; metrics and the audit trail know no other.
-pub(super) const ROUTES: &[&str] = &[
-    "/admin/tokens",
-    "/admin/tokens/{id}",
-    "/admin/objects",
-    "/admin/objects/{id}",
-    "/admin/objects/{id}/release",
-    "/admin/objects/{id}/delete",
-    "/admin/objects/{id}/inspect",
-    "/admin/audit",
-    "/admin/dead-letters",
-    "/metrics",
-    "/healthz",
-    "/readyz",
-    "/openapi.json",
-    "/docs",
-];
-
 /// Adds the routes.
 pub(super) fn configure(config: &mut ServiceConfig) {
     resource(

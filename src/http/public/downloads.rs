@@ -1,9 +1,10 @@
 //! `POST /request-download`.
 
+use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 
 use crate::app::{App, DownloadQuery};
-use crate::http::answer::{DownloadAnswer, DownloadBody};
+use crate::http::answer::{DownloadAnswer, DownloadBody, json};
 use crate::http::auth::{Authorized, CreateDownload};
 use crate::http::body::Body;
 use crate::http::context::Context;
@@ -35,5 +36,5 @@ pub(in crate::http) async fn request_download(
         .request_download(&context.0, &who.who, query)
         .await
         .map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
-    Ok(HttpResponse::Ok().json(DownloadAnswer::from(issued)))
+    Ok(json(StatusCode::OK, &DownloadAnswer::from(issued)))
 }

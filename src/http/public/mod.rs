@@ -16,6 +16,7 @@ use actix_web::{HttpRequest, Resource, Route};
 use crate::domain::refusal::{Reason, Refusal};
 
 use super::context::Context;
+use super::endpoint::Endpoint;
 use super::problem::Problem;
 use super::{cors, events};
 
@@ -25,21 +26,6 @@ pub(super) use links::__path_follow_link;
 pub(super) use objects::{__path_delete_object, __path_get_object, __path_list_objects, ObjectList, object_id, state};
 pub(super) use pages::{__path_docs, __path_openapi, docs_page};
 pub(super) use uploads::__path_request_upload;
-
-/// Every route's pattern; metrics and the audit trail know no other.
-pub(super) const ROUTES: &[&str] = &[
-    "/request-upload",
-    "/request-download",
-    "/objects",
-    "/objects/{id}",
-    "/d/{link}",
-    "/events/eventgrid",
-    "/events/sns",
-    "/healthz",
-    "/readyz",
-    "/openapi.json",
-    "/docs",
-];
 
 /// Adds the routes.
 pub(super) fn configure(config: &mut ServiceConfig) {
@@ -53,7 +39,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
     );
     resource(config, "/d/{link}", &[("GET", || web::get().to(links::follow_link))]);
     config.service(
-        web::resource("/events/eventgrid")
+        named("/events/eventgrid")
             .route(web::post().to(events::eventgrid))
             .route(web::method(actix_web::http::Method::OPTIONS).to(events::eventgrid_handshake))
             .default_service(web::to(
@@ -74,12 +60,17 @@ type Method = (&'static str, fn() -> Route);
 /// One resource that pages of other origins may use: its methods and the preflight.
 fn resource(config: &mut ServiceConfig, path: &'static str, methods: &[Method]) {
     let preflight = web::method(actix_web::http::Method::OPTIONS).to(cors::preflight);
-    serve(config, web::resource(path).route(preflight), methods);
+    serve(config, named(path).route(preflight), methods);
 }
 
 /// One resource that no page of another origin may use.
 pub(super) fn same_origin(config: &mut ServiceConfig, path: &'static str, methods: &[Method]) {
-    serve(config, web::resource(path), methods);
+    serve(config, named(path), methods);
+}
+
+/// A resource that knows its own pattern.
+fn named(path: &'static str) -> Resource {
+    web::resource(path).app_data(Endpoint::new(path))
 }
 
 /// The methods, and 405 with `Allow` for every other one.

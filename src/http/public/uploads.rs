@@ -1,11 +1,12 @@
 //! `POST /request-upload`.
 
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::app::App;
 use crate::domain::bytes::Sha256Digest;
 use crate::domain::refusal::{Reason, Refusal};
-use crate::http::answer::{UploadAnswer, UploadBody};
+use crate::http::answer::{UploadAnswer, UploadBody, json};
 use crate::http::auth::{Authorized, CreateUpload};
 use crate::http::body::Body;
 use crate::http::context::Context;
@@ -41,7 +42,7 @@ pub(in crate::http) async fn request_upload(
         .request_upload(&context.0, &who.who, parsed, key)
         .await
         .map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
-    Ok(HttpResponse::Created().json(UploadAnswer::from(issued)))
+    Ok(json(StatusCode::CREATED, &UploadAnswer::from(issued)))
 }
 
 fn idempotency(request: &HttpRequest, body: Option<Sha256Digest>) -> Result<Option<Idempotency>, Refusal> {

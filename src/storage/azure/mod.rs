@@ -270,13 +270,12 @@ impl ObjectStore for AzureStore {
             content_type: None,
         };
         let (url, expires_at) = self.mint(Area::Staging, sas, grant.issued_at)?;
-        let header = |name: &str, value: String| (name.to_owned(), value);
         let headers = vec![
-            header("content-type", grant.content_type.as_str().to_owned()),
-            header("content-length", grant.size.to_string()),
+            ("content-type", grant.content_type.as_str().to_owned()),
+            ("content-length", grant.size.to_string()),
             // The permission already forbids it; the header makes an honest client's mistake a 409 instead of a 403.
-            header("if-none-match", "*".to_owned()),
-            header("x-ms-blob-type", "BlockBlob".to_owned()),
+            ("if-none-match", "*".to_owned()),
+            ("x-ms-blob-type", "BlockBlob".to_owned()),
         ];
         Ok(MintedUpload { url, headers, fields: None, expires_at })
     }

@@ -53,7 +53,7 @@ async fn an_upload_url_lies_in_the_staging_container_and_ends_on_a_whole_second(
     assert!(url.starts_with("https://acct.blob.core.windows.net/staged/incoming/a%20b/menu.jpg?sv="), "{url}");
     assert!(url.contains("&sp=c&") && url.contains("&spr=https&") && !url.contains("&st="), "{url}");
     assert_eq!(minted.expires_at, now() + Duration::from_secs(300));
-    let names: Vec<&str> = minted.headers.iter().map(|(name, _)| name.as_str()).collect();
+    let names: Vec<&str> = minted.headers.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["content-type", "content-length", "if-none-match", "x-ms-blob-type"]);
 }
 

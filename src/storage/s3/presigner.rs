@@ -157,11 +157,11 @@ fn put(grant: &UploadGrant, place: &Place, key: &SigningKey, life: &Life) -> Min
     };
     let url = Url::start(place, &grant.key, key, life, encoded).finish(key, "PUT", &grant.id, canonical, signed);
     let mut headers = Vec::with_capacity(4);
-    headers.push(("content-type".to_owned(), grant.content_type.as_str().to_owned()));
-    headers.push(("content-length".to_owned(), length));
-    headers.push(("if-none-match".to_owned(), "*".to_owned()));
+    headers.push(("content-type", grant.content_type.as_str().to_owned()));
+    headers.push(("content-length", length));
+    headers.push(("if-none-match", "*".to_owned()));
     if let Some(digest) = digest {
-        headers.push(("x-amz-checksum-sha256".to_owned(), digest));
+        headers.push(("x-amz-checksum-sha256", digest));
     }
     MintedUpload { url, headers, fields: None, expires_at: life.until }
 }

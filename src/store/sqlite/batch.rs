@@ -5,38 +5,59 @@
 //! Operations check everything before they change anything here, so that a refused one leaves no trace.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::error::Failure;
-use super::rows::{int, uint};
+use super::rows::{self, int, uint};
 use crate::domain::audit::AuditEntry;
 use crate::domain::ids::AppName;
 use crate::domain::life::State;
+use crate::domain::object::Object;
 use crate::store::{StoreError, Usage};
 
 /// An audit entry with its text, encoded before it is queued: not on the writer's thread.
 #[derive(Clone)]
 pub(super) struct AuditLine {
     pub(super) entry: AuditEntry,
-    json: Arc<str>,
+    json: String,
 }
 
 impl AuditLine {
     pub(super) fn encode(entry: AuditEntry) -> Result<Self, StoreError> {
-        let json = serde_json::to_string(&entry)
-            .map_err(|error| StoreError::Corrupt(format!("an audit entry that cannot be written: {error}")))?;
-        Ok(Self { entry, json: json.into() })
+        let unwritable = |error: &dyn std::fmt::Display| {
+            StoreError::Corrupt(format!("an audit entry that cannot be written: {error}"))
+        };
+        let mut json = Vec::with_capacity(USUAL);
+        serde_json::to_writer(&mut json, &entry).map_err(|error| unwritable(&error))?;
+        let json = String::from_utf8(json).map_err(|error| unwritable(&error))?;
+        Ok(Self { entry, json })
     }
 }
+
+/// Room for the text of most entries, in bytes.
+const USUAL: usize = 1024;
 
 /// One open transaction.
 pub(super) struct Batch<'c> {
     pub(super) conn: &'c Connection,
     usage: HashMap<AppName, Counted>,
     states: [i64; State::ALL.len()],
-    lines: Option<Vec<Arc<str>>>,
+    lines: Option<&'c mut String>,
+    insert_object: Prepared<'c>,
+    insert_audit: Prepared<'c>,
+}
+
+/// A statement that most operations of a batch need: looked up once.
+struct Prepared<'c>(Option<CachedStatement<'c>>);
+
+impl<'c> Prepared<'c> {
+    fn get(&mut self, conn: &'c Connection, sql: &str) -> Result<&mut CachedStatement<'c>, Failure> {
+        Ok(match &mut self.0 {
+            Some(statement) => statement,
+            none => none.insert(conn.prepare_cached(sql)?),
+        })
+    }
 }
 
 struct Counted {
@@ -45,9 +66,16 @@ struct Counted {
 }
 
 impl<'c> Batch<'c> {
-    pub(super) fn new(conn: &'c Connection, keep_lines: bool) -> Self {
-        let lines = keep_lines.then(Vec::new);
-        Self { conn, usage: HashMap::new(), states: [0; State::ALL.len()], lines }
+    /// A batch that adds the text of its audit entries to `lines`.
+    pub(super) fn new(conn: &'c Connection, lines: Option<&'c mut String>) -> Self {
+        Self {
+            conn,
+            usage: HashMap::new(),
+            states: [0; State::ALL.len()],
+            lines,
+            insert_object: Prepared(None),
+            insert_audit: Prepared(None),
+        }
     }
 
     /// What the app holds, with everything that this batch has done so far.
@@ -62,7 +90,16 @@ impl<'c> Batch<'c> {
 
     /// Sets what the app holds from now on.
     pub(super) fn set_usage(&mut self, app: &AppName, usage: Usage) {
-        self.usage.insert(app.clone(), Counted { usage, changed: true });
+        let now = Counted { usage, changed: true };
+        match self.usage.get_mut(app) {
+            Some(counted) => *counted = now,
+            None => drop(self.usage.insert(app.clone(), now)),
+        }
+    }
+
+    /// Writes a new object; its usage and its state are counted by the caller.
+    pub(super) fn insert(&mut self, object: &Object) -> Result<(), Failure> {
+        rows::insert_object(self.insert_object.get(self.conn, rows::INSERT_OBJECT)?, object)
     }
 
     /// Counts an object out of one state and into another.
@@ -76,24 +113,23 @@ impl<'c> Batch<'c> {
     /// Writes an audit entry.
     pub(super) fn record(&mut self, line: &AuditLine) -> Result<(), Failure> {
         let entry = &line.entry;
-        let mut insert = self
-            .conn
-            .prepare_cached("INSERT INTO audit (time, app, token_id, object_id, entry) VALUES (?1, ?2, ?3, ?4, ?5)")?;
-        insert.execute(params![
+        let sql = "INSERT INTO audit (time, app, token_id, object_id, entry) VALUES (?1, ?2, ?3, ?4, ?5)";
+        self.insert_audit.get(self.conn, sql)?.execute(params![
             entry.time.as_microsecond(),
             entry.app.as_ref().map(|app| app.as_str()),
             entry.token_id.as_ref().map(|token| token.as_str()),
             entry.object_id.map(|object| object.to_string()),
-            &*line.json,
+            line.json,
         ])?;
         if let Some(lines) = &mut self.lines {
-            lines.push(line.json.clone());
+            lines.push_str(&line.json);
+            lines.push('\n');
         }
         Ok(())
     }
 
-    /// Writes what was gathered; the audit lines for the sink, in their order.
-    pub(super) fn finish(self) -> Result<Vec<Arc<str>>, Failure> {
+    /// Writes what was gathered.
+    pub(super) fn finish(self) -> Result<(), Failure> {
         for (app, counted) in self.usage.iter().filter(|(_, counted)| counted.changed) {
             let mut write = self.conn.prepare_cached(
                 "INSERT INTO app_usage (app, bytes, objects) VALUES (?1, ?2, ?3)
@@ -108,7 +144,7 @@ impl<'c> Batch<'c> {
             )?;
             write.execute(params![state.as_str(), change])?;
         }
-        Ok(self.lines.unwrap_or_default())
+        Ok(())
     }
 }
 

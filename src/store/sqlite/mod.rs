@@ -36,9 +36,9 @@ use crate::domain::ids::{AppName, ObjectId, TokenId};
 use crate::domain::job::{JobKind, LeasedJob};
 use crate::domain::object::Object;
 
-/// Receives the audit entries of each commit as JSON texts without line ends, in their order, on the writer's thread,
-/// after the commit and before the callers get their answers. Must be quick and must not fail.
-pub type OnCommit = Arc<dyn Fn(&[Arc<str>]) + Send + Sync>;
+/// Receives the audit entries of each commit as JSON lines, each with its line end, in their order, on the writer's
+/// thread, after the commit and before the callers get their answers. Must be quick and must not fail.
+pub type OnCommit = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// How the store behaves under load. The defaults fit a single node.
 #[derive(Clone, Debug)]
@@ -106,8 +106,9 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn issue_upload(&self, issue: IssueUpload) -> Result<IssueOutcome, StoreError> {
-        let audit = AuditLine::encode(issue.audit.clone())?;
-        self.writer.write(move |batch| objects::issue_upload(batch, &issue, &audit)).await
+        let IssueUpload { object, quota, idempotency, audit } = issue;
+        let audit = AuditLine::encode(audit)?;
+        self.writer.write(move |batch| objects::issue_upload(batch, &object, quota, idempotency.as_ref(), &audit)).await
     }
 
     async fn issue_download(&self, issue: IssueDownload) -> Result<bool, StoreError> {

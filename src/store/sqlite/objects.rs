@@ -9,32 +9,34 @@ use super::batch::{AuditLine, Batch};
 use super::error::Failure;
 use super::rows::{self, int, uint};
 use super::{jobs, reads};
+use crate::domain::grant::QuotaLimit;
 use crate::domain::life::{Life, State};
 use crate::domain::object::Object;
-use crate::store::{Advance, AdvanceOutcome, Idempotency, IssueDownload, IssueOutcome, IssueUpload, Usage, UseLink};
+use crate::store::{Advance, AdvanceOutcome, Idempotency, IssueDownload, IssueOutcome, Usage, UseLink};
 
 /// See [`crate::store::Store::issue_upload`].
 pub(super) fn issue_upload(
     batch: &mut Batch<'_>,
-    issue: &IssueUpload,
+    object: &Object,
+    quota: QuotaLimit,
+    idempotency: Option<&Idempotency>,
     audit: &AuditLine,
 ) -> Result<IssueOutcome, Failure> {
-    let object = &issue.object;
-    if let Some(idempotency) = &issue.idempotency
+    if let Some(idempotency) = idempotency
         && let Some(outcome) = repeated(batch, object, idempotency, audit)?
     {
         return Ok(outcome);
     }
     let held = batch.usage(&object.app)?;
-    let limit = issue.quota.bytes.min(i64::MAX as u64);
+    let limit = quota.bytes.min(i64::MAX as u64);
     let Some(bytes) = held.bytes.checked_add(object.size).filter(|bytes| *bytes <= limit) else {
         return Ok(IssueOutcome::BytesExceeded(held));
     };
-    if held.objects >= issue.quota.objects {
+    if held.objects >= quota.objects {
         return Ok(IssueOutcome::ObjectsExceeded(held));
     }
-    rows::insert_object(batch.conn, object)?;
-    if let Some(idempotency) = &issue.idempotency {
+    batch.insert(object)?;
+    if let Some(idempotency) = idempotency {
         let mut insert = batch.conn.prepare_cached(
             "INSERT INTO idempotency (app, workflow, environment, key, body, object_id, created_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Row, ToSql, params};
+use rusqlite::{Connection, Row, Statement, ToSql, params};
 use serde::de::DeserializeOwned;
 
 use super::error::Failure;
@@ -184,7 +184,7 @@ pub(super) fn object(columns: &mut Columns<'_>) -> Result<Object, Failure> {
         method: columns.named(method)?,
         classification: columns.parsed()?,
         lawful_basis: columns.optional_text()?,
-        residency: columns.text()?,
+        residency: columns.str()?.into(),
         metadata: columns.json()?,
         created_at: columns.time()?,
         upload_expires_at: columns.time()?,
@@ -194,14 +194,16 @@ pub(super) fn object(columns: &mut Columns<'_>) -> Result<Object, Failure> {
     })
 }
 
-/// Writes a new object, which holds its declared size.
-pub(super) fn insert_object(conn: &Connection, object: &Object) -> Result<(), Failure> {
-    let mut insert = conn.prepare_cached(concat!(
-        "INSERT INTO objects (",
-        object_columns!(),
-        ", state, held_bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, \
-         ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?15)"
-    ))?;
+/// What [`insert_object`] runs.
+pub(super) const INSERT_OBJECT: &str = concat!(
+    "INSERT INTO objects (",
+    object_columns!(),
+    ", state, held_bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
+     ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?15)"
+);
+
+/// Writes a new object, which holds its declared size, with a statement of [`INSERT_OBJECT`].
+pub(super) fn insert_object(insert: &mut Statement<'_>, object: &Object) -> Result<(), Failure> {
     insert.execute(params![
         object.id.to_string(),
         object.grant.to_string(),

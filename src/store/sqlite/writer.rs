@@ -6,13 +6,12 @@
 //! neighbours. Absent on purpose: lingering for a fuller batch; under load the queue fills by itself.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread::JoinHandle;
+use std::task::Waker;
+use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use tokio::sync::oneshot;
 
 use super::OnCommit;
 use super::batch::Batch;
@@ -20,6 +19,7 @@ use super::checkpoint::Checkpointer;
 use super::error::Failure;
 use super::schema;
 use crate::store::StoreError;
+use crate::store::reply::{Reply, reply};
 
 /// Operations in one transaction at most: beyond it a commit costs no less for each.
 const MAX_BATCH: usize = 256;
@@ -52,6 +52,7 @@ impl Writer {
             path: settings.path,
             busy: settings.busy,
             on_commit: settings.on_commit,
+            lines: String::new(),
             checkpointer,
         };
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || state.run(&requests));
@@ -70,14 +71,14 @@ impl Writer {
     {
         let stopped = || StoreError::Unavailable("the writer has stopped".into());
         let queue = self.queue.as_ref().ok_or_else(stopped)?;
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = reply();
         queue.try_send(Box::new(Request { op, result: None, reply })).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Overloaded,
             TrySendError::Disconnected(_) => stopped(),
         })?;
         match tokio::time::timeout(self.deadline, answer).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(stopped()),
+            Ok(Some(result)) => result,
+            Ok(None) => Err(stopped()),
             Err(_) => Err(StoreError::Unavailable(format!("no commit within {:?}", self.deadline))),
         }
     }
@@ -102,14 +103,16 @@ trait Pending: Send {
     fn apply(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure>;
     /// Replaces the result by a failure.
     fn fail(&mut self, failure: Failure);
-    /// Sends the result to the caller.
-    fn answer(self: Box<Self>);
+    /// The thread that asked.
+    fn thread(&self) -> ThreadId;
+    /// Hands the result to the caller; see [`Reply::answer`].
+    fn answer(self: Box<Self>, followers: Vec<Waker>) -> Option<Waker>;
 }
 
 struct Request<T, F> {
     op: F,
     result: Option<Result<T, StoreError>>,
-    reply: oneshot::Sender<Result<T, StoreError>>,
+    reply: Reply<Result<T, StoreError>>,
 }
 
 impl<T, F> Pending for Request<T, F>
@@ -118,7 +121,7 @@ where
     F: Fn(&mut Batch<'_>) -> Result<T, Failure> + Send,
 {
     fn is_abandoned(&self) -> bool {
-        self.reply.is_closed()
+        self.reply.is_abandoned()
     }
 
     fn apply(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure> {
@@ -130,11 +133,13 @@ where
         self.result = Some(Err(failure.into()));
     }
 
-    fn answer(self: Box<Self>) {
-        if let Some(result) = self.result {
-            // A caller that has gone away in the meantime needs no answer.
-            let _ = self.reply.send(result);
-        }
+    fn thread(&self) -> ThreadId {
+        self.reply.thread
+    }
+
+    fn answer(self: Box<Self>, followers: Vec<Waker>) -> Option<Waker> {
+        let none = || Err(StoreError::Unavailable("the operation was not run".into()));
+        self.reply.answer(self.result.unwrap_or_else(none), followers)
     }
 }
 
@@ -144,12 +149,16 @@ struct Loop {
     path: PathBuf,
     busy: Duration,
     on_commit: Option<OnCommit>,
+    /// The audit entries of the transaction under way, for `on_commit`.
+    lines: String,
     checkpointer: Checkpointer,
 }
 
 impl Loop {
     fn run(&mut self, queue: &Receiver<Box<dyn Pending>>) {
         let mut requests = Vec::with_capacity(MAX_BATCH);
+        let operations = metrics::histogram!("vestibule_store_batch_operations");
+        let seconds = metrics::histogram!("vestibule_store_commit_seconds");
         while let Ok(first) = queue.recv() {
             requests.push(first);
             requests.extend(queue.try_iter().take(MAX_BATCH - 1));
@@ -159,10 +168,10 @@ impl Loop {
             }
             let began = Instant::now();
             self.serve(&mut requests);
-            metrics::histogram!("vestibule_store_batch_operations").record(requests.len() as f64);
-            metrics::histogram!("vestibule_store_commit_seconds").record(began.elapsed());
+            operations.record(requests.len() as f64);
+            seconds.record(began.elapsed());
             let served = requests.len();
-            requests.drain(..).for_each(Pending::answer);
+            answer(requests.drain(..));
             self.checkpointer.committed(served, self.conn.as_ref());
         }
     }
@@ -170,9 +179,9 @@ impl Loop {
     /// Leaves every request with a result, committed or failed.
     fn serve(&mut self, requests: &mut [Box<dyn Pending>]) {
         match self.transaction(requests) {
-            Ok(lines) => {
-                if let Some(sink) = self.on_commit.as_ref().filter(|_| !lines.is_empty()) {
-                    sink(&lines);
+            Ok(()) => {
+                if let Some(sink) = self.on_commit.as_ref().filter(|_| !self.lines.is_empty()) {
+                    sink(&self.lines);
                 }
             }
             Err(failure @ Failure::Away(_)) => {
@@ -191,13 +200,14 @@ impl Loop {
     }
 
     /// Runs the requests in one transaction; rolled back as a whole where one fails.
-    fn transaction(&mut self, requests: &mut [Box<dyn Pending>]) -> Result<Vec<Arc<str>>, Failure> {
+    fn transaction(&mut self, requests: &mut [Box<dyn Pending>]) -> Result<(), Failure> {
+        self.lines.clear();
         let conn = match &mut self.conn {
             Some(conn) => &*conn,
             missing => &*missing.insert(schema::open_for_writing(&self.path, self.busy)?),
         };
         conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let done = run(conn, requests, self.on_commit.is_some());
+        let done = run(conn, requests, self.on_commit.is_some().then_some(&mut self.lines));
         if done.is_err() && !conn.is_autocommit() {
             conn.prepare_cached("ROLLBACK")?.execute([])?;
         }
@@ -205,13 +215,26 @@ impl Loop {
     }
 }
 
-fn run(conn: &Connection, requests: &mut [Box<dyn Pending>], keep_lines: bool) -> Result<Vec<Arc<str>>, Failure> {
-    let mut batch = Batch::new(conn, keep_lines);
+/// Hands out all results, then wakes one caller of each thread.
+fn answer(requests: impl Iterator<Item = Box<dyn Pending>>) {
+    let mut threads: Vec<(Box<dyn Pending>, Vec<Waker>)> = Vec::new();
+    for request in requests {
+        let thread = request.thread();
+        match threads.iter_mut().find(|(first, _)| first.thread() == thread) {
+            Some((_, followers)) => followers.extend(request.answer(Vec::new())),
+            None => threads.push((request, Vec::new())),
+        }
+    }
+    threads.into_iter().filter_map(|(first, followers)| first.answer(followers)).for_each(Waker::wake);
+}
+
+fn run(conn: &Connection, requests: &mut [Box<dyn Pending>], lines: Option<&mut String>) -> Result<(), Failure> {
+    let mut batch = Batch::new(conn, lines);
     for request in requests {
         request.apply(&mut batch)?;
     }
-    let lines = batch.finish()?;
+    batch.finish()?;
     // A failed COMMIT is never one operation's fault, and must not be tried again operation by operation.
     conn.prepare_cached("COMMIT")?.execute([]).map_err(|error| Failure::Away(error.to_string()))?;
-    Ok(lines)
+    Ok(())
 }

@@ -157,8 +157,8 @@ impl Still {
 
 async fn send(upload: &MintedUpload) -> u16 {
     let mut request = reqwest::Client::new().put(upload.url.expose()).body(jpeg().bytes);
-    for (name, value) in upload.headers.iter().filter(|(name, _)| name != "content-length") {
-        request = request.header(name, value);
+    for (name, value) in upload.headers.iter().filter(|(name, _)| *name != "content-length") {
+        request = request.header(*name, value);
     }
     request.send().await.unwrap().status().as_u16()
 }

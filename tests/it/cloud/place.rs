@@ -188,8 +188,8 @@ fn mint(store: &dyn ObjectStore, key: ObjectKey, media: &str, bytes: &[u8]) -> M
 async fn put_minted(minted: &MintedUpload, bytes: &[u8]) {
     let mut request = reqwest::Client::new().put(minted.url.expose()).body(bytes.to_vec());
     for (name, value) in &minted.headers {
-        if name != "content-length" {
-            request = request.header(name, value);
+        if *name != "content-length" {
+            request = request.header(*name, value);
         }
     }
     crate::conformance::accepted(request.send().await.unwrap()).await;

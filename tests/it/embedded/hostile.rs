@@ -58,7 +58,7 @@ async fn headers_that_were_not_signed_are_refused() {
         ("authorization", "AWS4-HMAC-SHA256 Credential=x"),
     ] {
         let mut changed = minted.clone();
-        changed.headers.push((name.to_owned(), value.to_owned()));
+        changed.headers.push((name, value.to_owned()));
         refused(name, fixture.send(&changed, Method::PUT, b"menu").await).await;
     }
     assert_eq!(fixture.store.head(&key).await.unwrap(), None);
@@ -205,8 +205,8 @@ async fn uploads_say_their_length_and_keep_to_the_limit() {
     let minted = fixture.store.mint_upload(&fixture.upload(&key, UploadMethod::Put, b"menu")).unwrap();
     let chunks = futures::stream::iter([Ok::<_, std::io::Error>("me"), Ok("nu")]);
     let mut request = fixture.http.put(minted.url.expose()).body(reqwest::Body::wrap_stream(chunks));
-    for (name, value) in minted.headers.iter().filter(|(name, _)| name != "content-length") {
-        request = request.header(name, value);
+    for (name, value) in minted.headers.iter().filter(|(name, _)| *name != "content-length") {
+        request = request.header(*name, value);
     }
     assert_eq!(request.send().await.unwrap().status(), 411);
     assert_eq!(fixture.store.head(&key).await.unwrap(), None);
@@ -227,8 +227,8 @@ async fn a_large_upload_is_never_held_in_memory() {
         if let Some(fields) = &minted.fields {
             head = form_body("b", &fields.0, b"");
             tail = head.split_off(head.len() - "\r\n--b--\r\n".len());
-            headers.push(("content-type".into(), "multipart/form-data; boundary=b".into()));
-            headers.push(("content-length".into(), (head.len() + CHUNK * CHUNKS + tail.len()).to_string()));
+            headers.push(("content-type", "multipart/form-data; boundary=b".into()));
+            headers.push(("content-length", (head.len() + CHUNK * CHUNKS + tail.len()).to_string()));
         }
         let file = std::iter::repeat_n(Bytes::from(vec![7; CHUNK]), CHUNKS);
         let body = std::iter::once(head.into()).chain(file).chain(std::iter::once(tail.into()));

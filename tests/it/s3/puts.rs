@@ -23,12 +23,12 @@ async fn put(fixture: &Fixture, name: &str, body: &[u8], breakage: Breakage) -> 
 }
 
 fn without(minted: &mut MintedUpload, name: &str) {
-    minted.headers.retain(|(header, _)| header != name);
+    minted.headers.retain(|(header, _)| *header != name);
 }
 
-fn with(minted: &mut MintedUpload, name: &str, value: &str) {
+fn with(minted: &mut MintedUpload, name: &'static str, value: &str) {
     without(minted, name);
-    minted.headers.push((name.to_owned(), value.to_owned()));
+    minted.headers.push((name, value.to_owned()));
 }
 
 fn rewrite(minted: &mut MintedUpload, from: &str, to: &str) {

@@ -55,14 +55,14 @@ pub(super) async fn a_refused_upload_leaves_no_trace(bench: Bench) {
     let outcome = bench.store.issue_upload(issue.clone()).await.unwrap();
     assert_eq!(outcome, IssueOutcome::ObjectsExceeded(held(90, 1)));
     issue.quota.bytes = u64::MAX;
-    issue.object.size = u64::MAX;
+    Arc::make_mut(&mut issue.object).size = u64::MAX;
     let outcome = bench.store.issue_upload(issue.clone()).await.unwrap();
     assert_eq!(outcome, IssueOutcome::BytesExceeded(held(90, 1)));
     assert_eq!(bench.store.object(object.id).await.unwrap(), None);
     assert_eq!(bench.audit(&object).await, []);
     assert_eq!(bench.usage("where2eat").await, held(90, 1));
     // The key was not spent, and the quota is met exactly.
-    issue.object.size = 10;
+    Arc::make_mut(&mut issue.object).size = 10;
     issue.quota = QuotaLimit { bytes: 100, objects: 2 };
     assert_eq!(bench.store.issue_upload(issue).await.unwrap(), IssueOutcome::Issued);
 }
@@ -106,11 +106,11 @@ pub(super) async fn an_idempotency_key_stands_for_one_request(bench: Bench) {
     other.idempotency = Some(Idempotency { key: "k-1".into(), body: Sha256Digest::of(b"another body") });
     assert_eq!(bench.store.issue_upload(other).await.unwrap(), IssueOutcome::KeyReused);
     let mut live = again.clone();
-    live.object.environment = Environment::Live;
+    Arc::make_mut(&mut live.object).environment = Environment::Live;
     assert_eq!(bench.store.issue_upload(live).await.unwrap(), IssueOutcome::Issued, "another environment, another key");
     let mut elsewhere = again;
-    elsewhere.object = bench.object("where2eat", 10);
-    elsewhere.object.workflow = "weekly".parse().unwrap();
+    elsewhere.object = bench.object("where2eat", 10).into();
+    Arc::make_mut(&mut elsewhere.object).workflow = "weekly".parse().unwrap();
     assert_eq!(bench.store.issue_upload(elsewhere).await.unwrap(), IssueOutcome::Issued);
 }
 

@@ -118,7 +118,7 @@ pub(super) async fn old_keys_and_links_are_pruned(bench: Bench) {
     assert_eq!(bench.store.prune(bench.clock.now()).await.unwrap(), 0);
     bench.clock.advance(Duration::from_secs(2 * 3600));
     assert_eq!(bench.store.prune(bench.clock.now()).await.unwrap(), 2);
-    issue.object = bench.object("where2eat", 10);
+    issue.object = bench.object("where2eat", 10).into();
     assert_eq!(bench.store.issue_upload(issue).await.unwrap(), IssueOutcome::Issued);
 }
 

@@ -4,6 +4,8 @@
 //! configured. Metrics are rendered on demand in the Prometheus text format. None of them ever carries a token, a
 //! signature or a signed URL: those types do not print themselves.
 
+mod fields;
+
 use std::io::IsTerminal;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -14,6 +16,8 @@ use serde::Deserialize;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
+
+use self::fields::PlainFields;
 
 /// `[telemetry]` of the configuration.
 #[derive(Clone, Debug, Deserialize)]
@@ -80,10 +84,14 @@ impl Drop for Telemetry {
 pub fn init(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
     let filter = EnvFilter::try_new(&config.filter)?;
     let logs = match config.log {
-        LogFormat::Human => {
-            let colours = std::io::stderr().is_terminal();
-            tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr).boxed()
+        LogFormat::Human if std::io::stderr().is_terminal() => {
+            tracing_subscriber::fmt::layer().with_writer(std::io::stderr).boxed()
         }
+        LogFormat::Human => tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .fmt_fields(PlainFields)
+            .with_writer(std::io::stderr)
+            .boxed(),
         LogFormat::Json => tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr).boxed(),
     };
     let traces = config.otlp_endpoint.as_ref().map(tracer).transpose()?;
