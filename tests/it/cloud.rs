@@ -10,6 +10,7 @@ mod events;
 mod example;
 mod expiry;
 mod flow;
+mod killed;
 mod place;
 mod push;
 mod quickstart;

@@ -23,6 +23,7 @@ mod http_description;
 mod http_download;
 mod http_errors;
 mod http_objects;
+mod http_records;
 mod http_tls;
 mod http_upload;
 mod http_upload_rules;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
-use vestibule::domain::audit::{AuditAction, AuditEntry};
+use vestibule::domain::audit::{AuditAction, AuditEntry, Outcome};
 use vestibule::domain::ids::ObjectId;
 use vestibule::store::sqlite::{OnCommit, SqliteOptions, SqliteStore};
 use vestibule::store::{AuditQuery, IssueOutcome, ObjectQuery, Store, StoreError};
@@ -202,6 +202,28 @@ async fn a_database_of_a_newer_program_is_refused() {
     sqlite.other().pragma_update(None, "user_version", 99).unwrap();
     let error = SqliteStore::open(&sqlite.path(), SqliteOptions::default(), None).err().unwrap();
     assert!(matches!(&error, StoreError::Corrupt(why) if why.contains("version 99")), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_of_an_older_program_is_brought_up_to_date_with_its_audit_trail() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("vestibule.db");
+    let old = rusqlite::Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("../../migrations/sqlite/0001_initial.sql")).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    let entry = AuditEntry::new("2026-11-21T10:00:00Z".parse().unwrap(), AuditAction::ReadAudit, Outcome::Allowed);
+    let insert = "INSERT INTO audit (seq, time, entry) VALUES (?1, 0, ?2)";
+    old.execute(insert, rusqlite::params![7, serde_json::to_string(&entry).unwrap()]).unwrap();
+    drop(old);
+
+    let store = SqliteStore::open(&path, SqliteOptions::default(), None).unwrap();
+    store.audit(entry.clone()).await.unwrap();
+    let kept = store.audit_entries(AuditQuery { limit: 10, ..AuditQuery::default() }).await.unwrap();
+    assert_eq!(kept, [(8, entry.clone()), (7, entry)]);
+    let newest = rusqlite::Connection::open(&path).unwrap();
+    newest.execute("UPDATE audit_retention SET before = 9223372036854775807", []).unwrap();
+    let refused = newest.execute("DELETE FROM audit WHERE seq = 8", []).unwrap_err();
+    assert!(refused.to_string().contains("newest entry"), "{refused}");
 }
 
 #[tokio::test]

@@ -4,22 +4,23 @@
 //! `BEGIN IMMEDIATE` keeps every other writer out, and a batch that is rolled back takes its numbers with it.
 //! Operations check everything before they change anything here, so that a refused one leaves no trace.
 
-use std::collections::HashMap;
-
+use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::error::Failure;
 use super::rows::{self, int, uint};
 use crate::domain::audit::AuditEntry;
-use crate::domain::ids::AppName;
+use crate::domain::ids::{AppName, ObjectId, TokenId};
 use crate::domain::life::State;
 use crate::domain::object::Object;
 use crate::store::{StoreError, Usage};
 
-/// An audit entry with its text, encoded before it is queued: not on the writer's thread.
-#[derive(Clone)]
+/// An audit entry as its row, encoded before it is queued: not on the writer's thread.
 pub(super) struct AuditLine {
-    pub(super) entry: AuditEntry,
+    time: Timestamp,
+    app: Option<AppName>,
+    token: Option<TokenId>,
+    object: Option<ObjectId>,
     json: String,
 }
 
@@ -31,7 +32,13 @@ impl AuditLine {
         let mut json = Vec::with_capacity(USUAL);
         serde_json::to_writer(&mut json, &entry).map_err(|error| unwritable(&error))?;
         let json = String::from_utf8(json).map_err(|error| unwritable(&error))?;
-        Ok(Self { entry, json })
+        let AuditEntry { time, app, token_id: token, object_id: object, .. } = entry;
+        Ok(Self { time, app, token, object, json })
+    }
+
+    /// The entry itself, read back from its text.
+    pub(super) fn entry(&self) -> Result<AuditEntry, Failure> {
+        serde_json::from_str(&self.json).map_err(|error| Failure::unreadable("an audit entry", error))
     }
 }
 
@@ -41,7 +48,8 @@ const USUAL: usize = 1024;
 /// One open transaction.
 pub(super) struct Batch<'c> {
     pub(super) conn: &'c Connection,
-    usage: HashMap<AppName, Counted>,
+    /// By app; a batch has few.
+    usage: Vec<(AppName, Counted)>,
     states: [i64; State::ALL.len()],
     lines: Option<&'c mut String>,
     insert_object: Prepared<'c>,
@@ -70,7 +78,7 @@ impl<'c> Batch<'c> {
     pub(super) fn new(conn: &'c Connection, lines: Option<&'c mut String>) -> Self {
         Self {
             conn,
-            usage: HashMap::new(),
+            usage: Vec::new(),
             states: [0; State::ALL.len()],
             lines,
             insert_object: Prepared(None),
@@ -80,20 +88,20 @@ impl<'c> Batch<'c> {
 
     /// What the app holds, with everything that this batch has done so far.
     pub(super) fn usage(&mut self, app: &AppName) -> Result<Usage, Failure> {
-        if let Some(counted) = self.usage.get(app) {
+        if let Some((_, counted)) = self.usage.iter().find(|(own, _)| own == app) {
             return Ok(counted.usage);
         }
         let usage = read_usage(self.conn, app)?;
-        self.usage.insert(app.clone(), Counted { usage, changed: false });
+        self.usage.push((app.clone(), Counted { usage, changed: false }));
         Ok(usage)
     }
 
     /// Sets what the app holds from now on.
     pub(super) fn set_usage(&mut self, app: &AppName, usage: Usage) {
         let now = Counted { usage, changed: true };
-        match self.usage.get_mut(app) {
-            Some(counted) => *counted = now,
-            None => drop(self.usage.insert(app.clone(), now)),
+        match self.usage.iter_mut().find(|(own, _)| own == app) {
+            Some((_, counted)) => *counted = now,
+            None => self.usage.push((app.clone(), now)),
         }
     }
 
@@ -112,13 +120,12 @@ impl<'c> Batch<'c> {
 
     /// Writes an audit entry.
     pub(super) fn record(&mut self, line: &AuditLine) -> Result<(), Failure> {
-        let entry = &line.entry;
         let sql = "INSERT INTO audit (time, app, token_id, object_id, entry) VALUES (?1, ?2, ?3, ?4, ?5)";
         self.insert_audit.get(self.conn, sql)?.execute(params![
-            entry.time.as_microsecond(),
-            entry.app.as_ref().map(|app| app.as_str()),
-            entry.token_id.as_ref().map(|token| token.as_str()),
-            entry.object_id.map(|object| object.to_string()),
+            line.time.as_microsecond(),
+            line.app.as_ref().map(|app| app.as_str()),
+            line.token.as_ref().map(|token| token.as_str()),
+            line.object.map(|object| object.to_string()),
             line.json,
         ])?;
         if let Some(lines) = &mut self.lines {

@@ -16,10 +16,10 @@ use rusqlite::Connection;
 use super::error::Failure;
 use super::schema;
 
-/// Operations after which the thread is woken.
-const OPERATIONS: usize = 1000;
+/// Operations after which the thread is woken: a page that many of them wrote is moved once.
+const OPERATIONS: usize = 4000;
 /// Pages of 4 KiB in the log above which the writer takes part.
-const LONG_LOG: i64 = 4096;
+const LONG_LOG: i64 = 16_384;
 
 /// The writer's handle on the thread. Dropping it ends the thread.
 pub(super) struct Checkpointer {

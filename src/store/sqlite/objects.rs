@@ -81,7 +81,7 @@ fn repeated(
         return Ok(Some(IssueOutcome::Repeated(Box::new(object))));
     }
     // The entry was written for the object that would have been made; it is about the one that is there.
-    let mut entry = audit.entry.clone();
+    let mut entry = audit.entry()?;
     entry.object_id = Some(object.id);
     entry.grant_id = Some(object.grant);
     let line = AuditLine::encode(entry).map_err(|error| Failure::Refused(error.to_string()))?;

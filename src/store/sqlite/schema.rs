@@ -14,7 +14,10 @@ use rusqlite::{Connection, OpenFlags};
 use super::error::Failure;
 
 /// Each migration once, in order; `user_version` is how many were applied.
-const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_initial.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/sqlite/0001_initial.sql"),
+    include_str!("../../../migrations/sqlite/0002_cheaper_inserts.sql"),
+];
 
 /// Statements that a connection keeps prepared: more than there are.
 const PREPARED: usize = 64;

@@ -12,6 +12,10 @@ use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
+    set_thread_priority_and_policy, thread_native_id,
+};
 
 use super::OnCommit;
 use super::batch::Batch;
@@ -55,7 +59,10 @@ impl Writer {
             lines: String::new(),
             checkpointer,
         };
-        let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || state.run(&requests));
+        let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || {
+            let_others_finish();
+            state.run(&requests);
+        });
         let thread = thread.map_err(|error| Failure::Away(format!("cannot start the writer: {error}")))?;
         Ok(Self { queue: Some(queue), thread: Some(thread), deadline })
     }
@@ -142,6 +149,19 @@ where
         self.reply.answer(self.result.unwrap_or_else(none), followers)
     }
 }
+
+/// Makes this thread one that is not put before the others when it wakes (SCHED_BATCH, sched(7)): where cores are scarce,
+/// whoever has requests to queue queues them first, and one commit does for all of them. Its share stays the same.
+fn let_others_finish() {
+    let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch);
+    let Ok(same_share) = ThreadPriorityValue::try_from(NICE_0).map(ThreadPriority::Crossplatform) else { return };
+    if let Err(error) = set_thread_priority_and_policy(thread_native_id(), same_share, policy) {
+        tracing::debug!(?error, "the writer keeps the usual scheduling");
+    }
+}
+
+/// What the library turns into a niceness of 0: it counts from 0 to 99, the kernel from 19 to -20.
+const NICE_0: u8 = 48;
 
 struct Loop {
     /// `None` after a failure of the file: the next transaction opens it again.

@@ -22,7 +22,7 @@ const CRATES: [(&str, &[&str]); 16] = [
     ("s3s::", &["storage/embedded/"]),
     ("hyper", &["storage/embedded/"]),
     ("clamav_client", &["worker/inspect/"]),
-    ("prometheus", &["http/", "startup/", "telemetry.rs"]),
+    ("prometheus", &["http/", "startup/", "telemetry/"]),
 ];
 
 /// The text of code, and the files that may hold it.
