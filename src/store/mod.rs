@@ -5,6 +5,8 @@
 //! the method returns only after the commit. Concurrent writes share commits. SQL lives below this module and nowhere
 //! else. Absent on purpose: a way to change a state without its audit entry.
 
+mod names;
+pub mod postgres;
 pub mod records;
 mod reply;
 pub mod sqlite;
@@ -133,7 +135,8 @@ pub trait Store: Send + Sync {
     async fn prune_dead_letters(&self, before: Timestamp) -> Result<u64, StoreError>;
 
     /// Removes audit entries from before `before`, and records that with `audit` where there were any; how many went.
-    /// Works in steps that commit one by one: after an error, those before it stay done.
+    /// Works in steps that commit one by one: after an error, those before it stay done. A store that keeps the trail in
+    /// months removes whole months only, once all of their entries are from before `before`.
     async fn prune_audit(&self, before: Timestamp, audit: AuditEntry) -> Result<u64, StoreError>;
 }
 

@@ -14,7 +14,7 @@ use crate::domain::job::JobKind;
 use crate::domain::key::{Area, ObjectKey};
 use crate::domain::life::State;
 use crate::domain::object::Object;
-use crate::store::{AuditQuery, DeadLetter, LinkHash, LinkRecord, ObjectQuery, Statistics, TokenRecord};
+use crate::store::{AuditQuery, DeadLetter, LinkHash, LinkRecord, ObjectQuery, Statistics, TokenRecord, names};
 
 pub(super) fn object(conn: &Connection, id: ObjectId) -> Result<Option<Object>, Failure> {
     let sql = concat!("SELECT ", object_columns!(), " FROM objects WHERE id = ?1");
@@ -88,7 +88,7 @@ pub(super) fn link(conn: &Connection, hash: &LinkHash, now: Timestamp) -> Result
             object: columns.parsed()?,
             grant: columns.parsed()?,
             token: columns.parsed()?,
-            disposition: columns.named(rows::disposition)?,
+            disposition: columns.named(names::disposition)?,
         })
     })
 }

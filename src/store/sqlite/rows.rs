@@ -13,12 +13,10 @@ use serde::de::DeserializeOwned;
 use super::error::Failure;
 use crate::domain::bytes::Sha256Digest;
 use crate::domain::filename::Filename;
-use crate::domain::grant::{Disposition, UploadMethod};
 use crate::domain::key::{Area, ObjectKey, ObjectKeys};
 use crate::domain::life::Life;
 use crate::domain::object::Object;
-use crate::domain::principal::Environment;
-use crate::store::{TokenHolder, TokenRecord};
+use crate::store::{TokenHolder, TokenRecord, names};
 
 /// An unsigned number as SQLite keeps it. Callers refuse sizes beyond `i64` before they come here.
 pub(super) fn int(value: u64) -> i64 {
@@ -169,7 +167,7 @@ pub(super) fn object(columns: &mut Columns<'_>) -> Result<Object, Failure> {
         workflow: columns.parsed()?,
         token: columns.parsed()?,
         owner: columns.parsed()?,
-        environment: columns.named(environment)?,
+        environment: columns.named(names::environment)?,
         user: columns.optional_text()?,
         target: columns.parsed()?,
         keys: ObjectKeys {
@@ -181,7 +179,7 @@ pub(super) fn object(columns: &mut Columns<'_>) -> Result<Object, Failure> {
         content_type: columns.parsed()?,
         size: columns.unsigned()?,
         sha256: columns.optional_digest()?,
-        method: columns.named(method)?,
+        method: columns.named(names::method)?,
         classification: columns.parsed()?,
         lawful_basis: columns.optional_text()?,
         residency: columns.str()?.into(),
@@ -267,7 +265,7 @@ pub(super) fn token(columns: &mut Columns<'_>) -> Result<TokenRecord, Failure> {
             workflow: columns.parsed()?,
             app: columns.parsed()?,
             owner: columns.parsed()?,
-            environment: columns.named(environment)?,
+            environment: columns.named(names::environment)?,
             scopes: columns.json()?,
         }
     };
@@ -302,17 +300,4 @@ pub(super) fn insert_token(conn: &Connection, token: &TokenRecord) -> Result<(),
         token.revoked_at.map(Timestamp::as_microsecond),
     ])?;
     Ok(())
-}
-
-fn environment(name: &str) -> Option<Environment> {
-    [Environment::Live, Environment::Test].into_iter().find(|environment| environment.as_str() == name)
-}
-
-fn method(name: &str) -> Option<UploadMethod> {
-    [UploadMethod::Put, UploadMethod::Post].into_iter().find(|method| method.as_str() == name)
-}
-
-/// A disposition by its name.
-pub(super) fn disposition(name: &str) -> Option<Disposition> {
-    [Disposition::Attachment, Disposition::Inline].into_iter().find(|disposition| disposition.as_str() == name)
 }

@@ -1,0 +1,208 @@
+//! Uploads and downloads of a whole batch: what is needed is read for all of them at once, and decided in memory.
+
+use std::collections::{BTreeSet, HashMap};
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::batch::{Work, lock_usage};
+use super::error::Failure;
+use super::op::{Done, Line, Op, Upload};
+use super::reads;
+use super::rows::{Columns, int};
+use crate::domain::bytes::Sha256Digest;
+use crate::domain::object::Object;
+use crate::store::{Idempotency, IssueDownload, IssueOutcome};
+
+/// What an idempotency key is unique within, and the key.
+type Key = (String, String, String, String);
+
+fn key_of(object: &Object, idempotency: &Idempotency) -> Key {
+    let environment = object.environment.as_str().to_owned();
+    (object.app.to_string(), object.workflow.to_string(), environment, idempotency.key.clone())
+}
+
+/// See [`crate::store::Store::issue_upload`].
+pub(super) async fn uploads<'a>(
+    conn: &mut PgConnection,
+    ops: &[&'a Op],
+    done: &mut [Done],
+    work: &mut Work<'a>,
+) -> Result<(), Failure> {
+    let asked: Vec<(usize, &'a Upload)> = ops
+        .iter()
+        .enumerate()
+        .filter_map(|(at, op)| if let Op::IssueUpload(upload) = op { Some((at, &**upload)) } else { None })
+        .collect();
+    let mut known = known_keys(conn, &asked).await?;
+    let apps: BTreeSet<_> = asked.iter().map(|(_, upload)| &upload.object.app).collect();
+    let changed: BTreeSet<_> = work.changed().cloned().collect();
+    let apps: Vec<_> = apps.into_iter().chain(&changed).collect::<BTreeSet<_>>().into_iter().collect();
+    if apps.is_empty() {
+        return Ok(());
+    }
+    let held = lock_usage(conn, &apps).await?;
+    let mut keys = Vec::new();
+    for (at, upload) in asked {
+        let object = &*upload.object;
+        let key = upload.idempotency.as_ref().map(|idempotency| (key_of(object, idempotency), idempotency.body));
+        if let Some((key, body)) = &key
+            && let Some(before) = known.get(key)
+        {
+            done[at] = Done::Issued(repeated(conn, upload, *body, before, work).await?);
+            continue;
+        }
+        let now = work.usage(&object.app, held.get(&object.app).copied().unwrap_or_default());
+        let limit = upload.quota.bytes.min(i64::MAX as u64);
+        done[at] = Done::Issued(if now.bytes.checked_add(object.size).is_none_or(|bytes| bytes > limit) {
+            IssueOutcome::BytesExceeded(now)
+        } else if now.objects >= upload.quota.objects {
+            IssueOutcome::ObjectsExceeded(now)
+        } else {
+            work.insert(object);
+            work.record(&upload.line);
+            if let Some((key, body)) = key {
+                keys.push((key.clone(), body, object));
+                known.insert(key, (body, Before::InThisBatch(object)));
+            }
+            IssueOutcome::Issued
+        });
+    }
+    insert_keys(conn, keys).await
+}
+
+/// What a key stands for already.
+enum Before<'a> {
+    Committed(Uuid),
+    InThisBatch(&'a Object),
+}
+
+type Known<'a> = HashMap<Key, (Sha256Digest, Before<'a>)>;
+
+async fn known_keys<'a>(conn: &mut PgConnection, asked: &[(usize, &'a Upload)]) -> Result<Known<'a>, Failure> {
+    let keys: Vec<Key> = asked
+        .iter()
+        .filter_map(|(_, upload)| upload.idempotency.as_ref().map(|idempotency| key_of(&upload.object, idempotency)))
+        .collect();
+    let mut known = HashMap::new();
+    if keys.is_empty() {
+        return Ok(known);
+    }
+    let sql = "SELECT app, workflow, environment, key, body, object_id FROM idempotency
+               WHERE (app, workflow, environment, key) IN
+               (SELECT * FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[]))";
+    let rows = sqlx::query(sql)
+        .bind(keys.iter().map(|key| key.0.as_str()).collect::<Vec<_>>())
+        .bind(keys.iter().map(|key| key.1.as_str()).collect::<Vec<_>>())
+        .bind(keys.iter().map(|key| key.2.as_str()).collect::<Vec<_>>())
+        .bind(keys.iter().map(|key| key.3.as_str()).collect::<Vec<_>>())
+        .fetch_all(conn)
+        .await?;
+    for row in rows {
+        let columns = &mut Columns::of(&row);
+        let key = (columns.get()?, columns.get()?, columns.get()?, columns.get()?);
+        known.insert(key, (columns.digest()?, Before::Committed(columns.get()?)));
+    }
+    Ok(known)
+}
+
+async fn repeated<'a>(
+    conn: &mut PgConnection,
+    upload: &'a Upload,
+    body: Sha256Digest,
+    (before_body, before): &(Sha256Digest, Before<'a>),
+    work: &mut Work<'a>,
+) -> Result<IssueOutcome, Failure> {
+    if body != *before_body {
+        return Ok(IssueOutcome::KeyReused);
+    }
+    let object = match before {
+        Before::InThisBatch(object) => (*object).clone(),
+        Before::Committed(id) => reads::object(conn, crate::domain::ids::ObjectId::from_uuid(*id))
+            .await?
+            .ok_or_else(|| Failure::unreadable("idempotency", "it names an object that is not there"))?,
+    };
+    // Otherwise the caller refuses, and records that.
+    if object.awaits_upload(upload.object.created_at) {
+        // The entry was written for the object that would have been made; it is about the one that is there.
+        let mut entry = upload.line.entry.clone();
+        entry.object_id = Some(object.id);
+        entry.grant_id = Some(object.grant);
+        work.record(Line::encode(entry).map_err(|error| Failure::Refused(error.to_string()))?);
+    }
+    Ok(IssueOutcome::Repeated(Box::new(object)))
+}
+
+async fn insert_keys(conn: &mut PgConnection, mut keys: Vec<(Key, Sha256Digest, &Object)>) -> Result<(), Failure> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    // Two batches that hold the same keys meet in the same order.
+    keys.sort_by(|a, b| a.0.cmp(&b.0));
+    let sql = "INSERT INTO idempotency (app, workflow, environment, key, body, object_id, created_at)
+        SELECT * FROM UNNEST($1::text[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::uuid[], $7::bigint[])";
+    sqlx::query(sql)
+        .bind(keys.iter().map(|(key, ..)| key.0.as_str()).collect::<Vec<_>>())
+        .bind(keys.iter().map(|(key, ..)| key.1.as_str()).collect::<Vec<_>>())
+        .bind(keys.iter().map(|(key, ..)| key.2.as_str()).collect::<Vec<_>>())
+        .bind(keys.iter().map(|(key, ..)| key.3.as_str()).collect::<Vec<_>>())
+        .bind(keys.iter().map(|(_, body, _)| &body.0[..]).collect::<Vec<_>>())
+        .bind(keys.iter().map(|(.., object)| object.id.uuid()).collect::<Vec<_>>())
+        .bind(keys.iter().map(|(.., object)| object.created_at.as_microsecond()).collect::<Vec<_>>())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// See [`crate::store::Store::issue_download`]. No row is locked: the object was at its revision at one instant between
+/// the question and the answer, which is all that a lock could say after the commit.
+pub(super) async fn downloads<'a>(
+    conn: &mut PgConnection,
+    ops: &[&'a Op],
+    done: &mut [Done],
+    work: &mut Work<'a>,
+) -> Result<(), Failure> {
+    let ids: Vec<Uuid> = ops
+        .iter()
+        .filter_map(|op| if let Op::IssueDownload(issue, _) = op { Some(issue.object.uuid()) } else { None })
+        .collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let rows =
+        sqlx::query("SELECT id, revision FROM objects WHERE id = ANY($1)").bind(&ids).fetch_all(&mut *conn).await?;
+    let mut revisions = HashMap::new();
+    for row in rows {
+        let columns = &mut Columns::of(&row);
+        revisions.insert(columns.get::<Uuid>()?, columns.get::<i64>()?);
+    }
+    let mut links = Vec::new();
+    for (at, op) in ops.iter().enumerate() {
+        let Op::IssueDownload(issue, line) = op else { continue };
+        let current = revisions.get(&issue.object.uuid()) == Some(&int(issue.revision));
+        done[at] = Done::Flag(current);
+        if current {
+            work.record(line);
+            links.extend(issue.link.as_ref().map(|_| &**issue));
+        }
+    }
+    insert_links(conn, &links).await
+}
+
+async fn insert_links(conn: &mut PgConnection, issued: &[&IssueDownload]) -> Result<(), Failure> {
+    for issue in issued {
+        let Some(link) = &issue.link else { continue };
+        let sql = "INSERT INTO links (hash, object_id, grant_id, token_id, disposition, expires_at)
+                   VALUES ($1, $2, $3, $4, $5, $6)";
+        sqlx::query(sql)
+            .bind(&link.hash[..])
+            .bind(issue.object.uuid())
+            .bind(issue.grant.uuid())
+            .bind(link.token.as_str())
+            .bind(link.disposition.as_str())
+            .bind(link.expires_at.as_microsecond())
+            .execute(&mut *conn)
+            .await?;
+    }
+    Ok(())
+}

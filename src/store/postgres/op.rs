@@ -1,0 +1,122 @@
+//! What can be asked of a committer, as plain data: an operation may be run more than once before one run is committed.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::numbers;
+use super::partitions::Month;
+use crate::domain::audit::AuditEntry;
+use crate::domain::grant::QuotaLimit;
+use crate::domain::ids::TokenId;
+use crate::domain::job::LeasedJob;
+use crate::domain::object::Object;
+use crate::store::{
+    Advance, AdvanceOutcome, ClaimJobs, DeadLetter, Idempotency, IssueDownload, IssueOutcome, StoreError, TokenRecord,
+    UseLink,
+};
+
+/// An audit entry with its text, encoded before it is queued: not on the committers' threads.
+#[derive(Clone)]
+pub(super) struct Line {
+    pub(super) entry: AuditEntry,
+    pub(super) json: String,
+}
+
+impl Line {
+    pub(super) fn encode(entry: AuditEntry) -> Result<Self, StoreError> {
+        let json = serde_json::to_string(&entry);
+        let json =
+            json.map_err(|error| StoreError::Corrupt(format!("an audit entry that cannot be written: {error}")))?;
+        Ok(Self { entry, json })
+    }
+}
+
+/// A new upload.
+pub(super) struct Upload {
+    pub(super) object: Arc<Object>,
+    pub(super) quota: QuotaLimit,
+    pub(super) idempotency: Option<Idempotency>,
+    pub(super) line: Line,
+}
+
+/// A write. See the method of [`crate::store::Store`] with the same name.
+pub(super) enum Op {
+    IssueUpload(Box<Upload>),
+    IssueDownload(Box<IssueDownload>, Line),
+    Audit(Line),
+    UseLink(Box<UseLink>, Line),
+    Advance(Box<Advance>, Vec<Line>),
+    ClaimJobs(ClaimJobs),
+    ExtendLease(LeasedJob, Timestamp),
+    RetryJob(LeasedJob, Timestamp, String),
+    FinishJob(LeasedJob),
+    CreateToken(Box<TokenRecord>, Line),
+    RevokeToken(TokenId, Timestamp, Line),
+    DeadLetter(DeadLetter),
+    Probe,
+    SettingOrInsert(String, Vec<u8>),
+    Prune(Timestamp),
+    PruneDeadLetters(Timestamp),
+}
+
+/// How an operation ended.
+pub(super) enum Done {
+    Issued(IssueOutcome),
+    Advanced(AdvanceOutcome),
+    Jobs(Vec<LeasedJob>),
+    Flag(bool),
+    Count(u64),
+    Value(Vec<u8>),
+    Nothing,
+}
+
+impl Op {
+    /// Whether it is written together with others of its kind, in statements of many rows.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self, Op::IssueUpload(_) | Op::IssueDownload(..) | Op::Audit(_))
+    }
+
+    /// The months that its rows lie in.
+    pub(super) fn months(&self) -> Vec<Month> {
+        let of = |lines: &[Line]| {
+            let late =
+                |line: &Line| Month::of(line.entry.time.checked_add(numbers::AHEAD * 2).unwrap_or(Timestamp::MAX));
+            lines.iter().flat_map(|line| [Month::of(line.entry.time), late(line)]).collect::<Vec<_>>()
+        };
+        match self {
+            Op::IssueUpload(upload) => {
+                let mut months = of(std::slice::from_ref(&upload.line));
+                months.push(Month::of_id(upload.object.id.uuid()));
+                months
+            }
+            Op::Advance(_, lines) => of(lines),
+            Op::IssueDownload(_, line)
+            | Op::Audit(line)
+            | Op::UseLink(_, line)
+            | Op::CreateToken(_, line)
+            | Op::RevokeToken(_, _, line) => of(std::slice::from_ref(line)),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The order in which the operations of a batch lock rows: the same in every committer of every node, so that two
+    /// batches wait for each other in one direction only.
+    pub(super) fn order(&self) -> (u8, Uuid) {
+        let first = |object: Uuid| (0, object);
+        match self {
+            Op::UseLink(link, _) => first(link.object.uuid()),
+            Op::Advance(advance, _) => first(advance.object.uuid()),
+            Op::ExtendLease(job, _) | Op::RetryJob(job, ..) | Op::FinishJob(job) => first(job.object.uuid()),
+            // After the rows that are waited for: this one waits for nobody.
+            Op::ClaimJobs(claim) => (1, claim.lease),
+            Op::Prune(_) | Op::PruneDeadLetters(_) => (2, Uuid::nil()),
+            Op::RevokeToken(..) | Op::CreateToken(..) => (3, Uuid::nil()),
+            Op::SettingOrInsert(..) => (4, Uuid::nil()),
+            Op::IssueUpload(_) | Op::IssueDownload(..) | Op::Audit(_) | Op::DeadLetter(_) | Op::Probe => {
+                (5, Uuid::nil())
+            }
+        }
+    }
+}
