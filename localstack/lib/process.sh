@@ -93,3 +93,18 @@ stop_process() {
   while alive "$name" && (($(now_ms) < end)); do sleep 0.05; done
   rm -f "$RUN/$name"
 }
+
+# SIGINT is PostgreSQL's fast shutdown; to SIGTERM it would wait until every client has left.
+stop_postgres() {
+  local end
+  if alive postgres; then
+    kill -INT "$(recorded postgres pid)" 2>/dev/null || true
+    end=$(($(now_ms) + 5000))
+    while alive postgres && (($(now_ms) < end)); do sleep 0.05; done
+    alive postgres || {
+      rm -f "$RUN/postgres"
+      return 0
+    }
+  fi
+  stop_process postgres
+}

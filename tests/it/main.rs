@@ -37,5 +37,6 @@ mod secrets;
 mod signing_azure;
 mod signing_s3;
 mod store_conformance;
+mod store_postgres;
 mod store_sqlite;
 mod tidy;

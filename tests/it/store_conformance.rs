@@ -29,6 +29,7 @@ use vestibule::store::{
     TokenHolder, TokenRecord, Usage, UseLink,
 };
 
+use crate::store_postgres::Postgres;
 use crate::store_sqlite::Sqlite;
 
 /// Plenty.
@@ -282,3 +283,4 @@ macro_rules! every_case_for {
 }
 
 every_case_for!(sqlite, Sqlite);
+every_case_for!(postgres, Postgres);

@@ -21,6 +21,13 @@ use crate::domain::life::State;
 use crate::domain::object::Object;
 use crate::store::Usage;
 
+/// Who writes: where its numbers come from, and the shard that it counts in.
+#[derive(Clone, Copy)]
+pub(super) struct Writer<'n> {
+    pub(super) numbers: &'n Numbers,
+    pub(super) shard: i16,
+}
+
 /// What one transaction gathers.
 #[derive(Default)]
 pub(super) struct Work<'a> {
@@ -93,14 +100,14 @@ impl From<Line> for Cow<'_, Line> {
 pub(super) async fn run(
     conn: &mut PgConnection,
     ops: &[&Op],
-    numbers: &mut Numbers,
+    writer: Writer<'_>,
 ) -> Result<(Vec<Done>, String), Failure> {
     let mut work = Work::default();
     let mut done: Vec<Done> = ops.iter().map(|_| Done::Nothing).collect();
     let mut alone: Vec<usize> = (0..ops.len()).filter(|at| !ops[*at].is_shared()).collect();
     alone.sort_by_key(|at| ops[*at].order());
     for at in alone {
-        done[at] = one(conn, ops[at], &mut work, numbers).await?;
+        done[at] = one(conn, ops[at], &mut work, writer).await?;
     }
     issue::uploads(conn, ops, &mut done, &mut work).await?;
     issue::downloads(conn, ops, &mut done, &mut work).await?;
@@ -109,7 +116,7 @@ pub(super) async fn run(
             work.record(line);
         }
     }
-    let lines = work.write(conn, numbers).await?;
+    let lines = work.write(conn, writer).await?;
     Ok((done, lines))
 }
 
@@ -118,7 +125,7 @@ async fn one<'a>(
     conn: &mut PgConnection,
     op: &'a Op,
     work: &mut Work<'a>,
-    numbers: &mut Numbers,
+    writer: Writer<'_>,
 ) -> Result<Done, Failure> {
     match op {
         Op::UseLink(link, line) => objects::use_link(conn, link, line, work).await.map(Done::Flag),
@@ -133,8 +140,8 @@ async fn one<'a>(
             Ok(Done::Nothing)
         }
         Op::RevokeToken(id, now, line) => upkeep::revoke_token(conn, id, *now, line, work).await.map(Done::Flag),
-        Op::DeadLetter(letter) => upkeep::dead_letter(conn, letter, numbers).await.map(|()| Done::Nothing),
-        Op::Probe => upkeep::probe(conn, numbers.shard()).await.map(|()| Done::Nothing),
+        Op::DeadLetter(letter) => upkeep::dead_letter(conn, letter, writer.numbers).await.map(|()| Done::Nothing),
+        Op::Probe => upkeep::probe(conn, writer.shard).await.map(|()| Done::Nothing),
         Op::SettingOrInsert(name, value) => upkeep::setting_or_insert(conn, name, value).await.map(Done::Value),
         Op::Prune(now) => upkeep::prune(conn, *now).await.map(Done::Count),
         Op::PruneDeadLetters(before) => upkeep::prune_dead_letters(conn, *before).await.map(Done::Count),
@@ -173,7 +180,8 @@ type Query = sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArgum
 
 impl Work<'_> {
     /// Writes what was gathered; the text of the audit entries.
-    async fn write(&self, conn: &mut PgConnection, numbers: &mut Numbers) -> Result<String, Failure> {
+    async fn write(&self, conn: &mut PgConnection, writer: Writer<'_>) -> Result<String, Failure> {
+        let Writer { numbers, shard } = writer;
         let changes: Vec<_> = self.changes.iter().filter(|(_, change)| **change != (0, 0)).collect();
         let moved: Vec<_> = State::ALL.into_iter().zip(self.states).filter(|(_, change)| *change != 0).collect();
         if changes.is_empty() && moved.is_empty() && self.objects.is_empty() {
@@ -186,7 +194,7 @@ impl Work<'_> {
                 .bind(changes.iter().map(|(app, _)| app.as_str()).collect::<Vec<_>>())
                 .bind(changes.iter().map(|(_, change)| change.0).collect::<Vec<_>>())
                 .bind(changes.iter().map(|(_, change)| change.1).collect::<Vec<_>>())
-                .bind(numbers.shard())
+                .bind(shard)
                 .bind(moved.iter().map(|(state, _)| state.as_str()).collect::<Vec<_>>())
                 .bind(moved.iter().map(|(_, change)| *change).collect::<Vec<_>>());
             bind_objects(query, &self.objects)?.execute(conn).await?;
@@ -199,13 +207,13 @@ impl Work<'_> {
         Ok(text)
     }
 
-    fn bind_lines(&self, query: Query, numbers: &mut Numbers) -> Query {
+    fn bind_lines(&self, query: Query, numbers: &Numbers) -> Query {
         bind_lines(query, &self.lines.iter().map(|line| &**line).collect::<Vec<_>>(), numbers)
     }
 }
 
 /// The six columns of the audit trail.
-fn bind_lines(query: Query, lines: &[&Line], numbers: &mut Numbers) -> Query {
+fn bind_lines(query: Query, lines: &[&Line], numbers: &Numbers) -> Query {
     query
         .bind(lines.iter().map(|line| numbers.next(line.entry.time)).collect::<Vec<_>>())
         .bind(lines.iter().map(|line| line.entry.time.as_microsecond()).collect::<Vec<_>>())
@@ -216,7 +224,7 @@ fn bind_lines(query: Query, lines: &[&Line], numbers: &mut Numbers) -> Query {
 }
 
 /// Writes one audit entry.
-pub(super) async fn record(conn: &mut PgConnection, line: &Line, numbers: &mut Numbers) -> Result<(), Failure> {
+pub(super) async fn record(conn: &mut PgConnection, line: &Line, numbers: &Numbers) -> Result<(), Failure> {
     bind_lines(sqlx::query(AUDIT), &[line], numbers).execute(conn).await?;
     Ok(())
 }

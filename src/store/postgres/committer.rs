@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use super::connect::{Limits, PostgresUrl, Use, connect};
 use super::error::Failure;
-use super::numbers::Numbers;
+use super::numbers::{self, Numbers};
 use super::op::{Done, Op};
 use super::{batch, partitions};
 use crate::clock::Clock;
@@ -45,6 +45,7 @@ pub(super) struct Settings {
     pub(super) deadline: Duration,
     pub(super) on_commit: Option<OnCommit>,
     pub(super) clock: Clock,
+    pub(super) numbers: Arc<Numbers>,
 }
 
 type Result<T> = std::result::Result<T, Failure>;
@@ -64,8 +65,8 @@ impl Committers {
         let (ending, ended) = std::sync::mpsc::channel();
         let (requests, settings) = (Arc::new(Mutex::new(requests)), Arc::new(settings));
         for _ in 0..settings.committers.max(1) {
-            let numbers = Numbers::new(u16::from_le_bytes(settings.clock.random()));
-            let committer = Committer { settings: Arc::clone(&settings), conn: None, numbers };
+            let shard = numbers::shard(u16::from_le_bytes(settings.clock.random()));
+            let committer = Committer { settings: Arc::clone(&settings), conn: None, shard };
             let (requests, ending) = (Arc::clone(&requests), ending.clone());
             runtime.spawn(async move {
                 committer.run(&requests).await;
@@ -109,7 +110,8 @@ struct Committer {
     settings: Arc<Settings>,
     /// `None` after a failure: the next transaction opens one.
     conn: Option<PgConnection>,
-    numbers: Numbers,
+    /// Of the counters of states.
+    shard: i16,
 }
 
 impl Committer {
@@ -175,7 +177,7 @@ impl Committer {
                         // It went stale while it lay idle; a fresh one says whether the server is there.
                         Failure::Away(_) if reused => {}
                         Failure::Again(_) => tokio::time::sleep(Duration::from_millis(2 << tries)).await,
-                        Failure::NumberTaken => self.numbers.rename(u16::from_le_bytes(settings.clock.random())),
+                        Failure::NumberTaken => settings.numbers.rename(u16::from_le_bytes(settings.clock.random())),
                         Failure::NoPartition(_) => self.make_months(requests).await?,
                         failure => return Err(failure),
                     },
@@ -196,7 +198,9 @@ impl Committer {
         };
         sqlx::raw_sql("BEGIN").execute(&mut conn).await.map_err(|error| before(error.into()))?;
         let ops: Vec<&Op> = requests.iter().map(|request| &request.op).collect();
-        let (done, lines) = match Box::pin(batch::run(&mut conn, &ops, &mut self.numbers)).await {
+        let settings = Arc::clone(&self.settings);
+        let writer = batch::Writer { numbers: &settings.numbers, shard: self.shard };
+        let (done, lines) = match Box::pin(batch::run(&mut conn, &ops, writer)).await {
             Ok(done) => done,
             Err(failure) => {
                 if !matches!(failure, Failure::Away(_)) && sqlx::raw_sql("ROLLBACK").execute(&mut conn).await.is_ok() {

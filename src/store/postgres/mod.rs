@@ -22,7 +22,7 @@ mod rows;
 mod schema;
 mod upkeep;
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -83,6 +83,7 @@ pub struct PostgresStore {
     url: PostgresUrl,
     on_commit: Option<OnCommit>,
     clock: Clock,
+    numbers: Arc<Numbers>,
     /// The last month that has partitions.
     made: Mutex<Option<Month>>,
     runtime: Option<tokio::runtime::Runtime>,
@@ -113,6 +114,7 @@ impl PostgresStore {
             .build()
             .map_err(|error| StoreError::Unavailable(format!("cannot start the store's threads: {error}")))?;
         let handle = runtime.handle().clone();
+        let numbers = Arc::new(Numbers::new(u16::from_le_bytes(clock.random())));
         let settings = Settings {
             url: url.clone(),
             limits,
@@ -121,6 +123,7 @@ impl PostgresStore {
             deadline,
             on_commit: on_commit.clone(),
             clock: clock.clone(),
+            numbers: Arc::clone(&numbers),
         };
         let store = Self {
             committers: Committers::start(settings, &handle),
@@ -128,6 +131,7 @@ impl PostgresStore {
             listers: Readers::new(url.clone(), limits, listers, deadline, handle),
             url,
             on_commit,
+            numbers,
             made: Mutex::new(None),
             runtime: Some(runtime),
             clock,
@@ -343,10 +347,9 @@ impl Store for PostgresStore {
     async fn prune_audit(&self, before: Timestamp, audit: AuditEntry) -> Result<u64, StoreError> {
         let line = Line::encode(audit)?;
         let mut conn = connect::for_maintenance(&self.url).await?;
-        let mut numbers = Numbers::new(u16::from_le_bytes(self.clock.random()));
         let dropped = loop {
-            match upkeep::prune_audit(&mut conn, before, &line, &mut numbers).await {
-                Err(Failure::NumberTaken) => numbers.rename(u16::from_le_bytes(self.clock.random())),
+            match upkeep::prune_audit(&mut conn, before, &line, &self.numbers).await {
+                Err(Failure::NumberTaken) => self.numbers.rename(u16::from_le_bytes(self.clock.random())),
                 Err(Failure::NoPartition(_)) => partitions::make(&mut conn, vec![Month::of(line.entry.time)]).await?,
                 ended => break ended?,
             }

@@ -67,7 +67,7 @@ pub(super) async fn revoke_token<'a>(
 pub(super) async fn dead_letter(
     conn: &mut PgConnection,
     letter: &DeadLetter,
-    numbers: &mut Numbers,
+    numbers: &Numbers,
 ) -> Result<(), Failure> {
     let body = text(&letter.body);
     let end = (0..=MAX_BODY.min(body.len())).rev().find(|&end| body.is_char_boundary(end)).unwrap_or(0);
@@ -127,7 +127,7 @@ pub(super) async fn prune_audit(
     conn: &mut PgConnection,
     before: Timestamp,
     line: &Line,
-    numbers: &mut Numbers,
+    numbers: &Numbers,
 ) -> Result<u64, Failure> {
     // Whoever drops a month has the whole trail for that moment; rather than queue everybody behind a long query, it
     // gives up and is tried again the next time.

@@ -1,0 +1,105 @@
+# shellcheck shell=bash
+# A private PostgreSQL: a cluster of its own, new at every start, on loopback, with fsync as in production.
+# PostgreSQL refuses to run as root; then it runs as the user postgres, which Debian's package makes.
+# Tests make a database of their own each, and start servers of their own to restart, kill or freeze them.
+
+POSTGRES_HOME=$STATE/postgres
+
+# The newest installation in Debian's place, or what is in the PATH.
+postgres_directory() {
+  local directory
+  for directory in $(printf '%s\n' /usr/lib/postgresql/*/bin | sort -rV); do
+    if [ -x "$directory/initdb" ] && [ -x "$directory/postgres" ]; then
+      printf '%s' "$directory"
+      return 0
+    fi
+  done
+  directory=$(command -v initdb) && directory=$(dirname "$(readlink -f "$directory")") &&
+    [ -x "$directory/postgres" ] && printf '%s' "$directory"
+}
+
+install_postgres() {
+  local log=$LOGS/install-postgres.log begun
+  postgres_directory >/dev/null && return 0
+  if command -v apt-get >/dev/null && { ((EUID == 0)) || command -v sudo >/dev/null; }; then
+    begun=$(now_ms)
+    say "installing postgresql with apt-get (first time only)"
+    # The package would start a cluster of the machine's own; ours is made by start_postgres.
+    local install=(env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -y --no-install-recommends
+      postgresql-15 postgresql-client-15)
+    if as_root "${install[@]}" >"$log" 2>&1 ||
+      { as_root apt-get update && as_root "${install[@]}"; } >>"$log" 2>&1; then
+      say "installed postgresql in $(took "$begun")"
+      return 0
+    fi
+    last_lines "$log"
+  fi
+  printf '%s\n' "error: PostgreSQL is missing and could not be installed" \
+    "  as root: apt-get install --no-install-recommends postgresql-15 postgresql-client-15" >&2
+  return 1
+}
+
+# as_postgres COMMAND…: replaces this shell, so that the recorded process is the server itself.
+as_postgres() {
+  if ((EUID == 0)); then
+    exec setpriv --reuid=postgres --regid=postgres --init-groups "$@"
+  else
+    exec "$@"
+  fi
+}
+
+postgres_ready() { "$1/pg_isready" -q -h 127.0.0.1 -p "$2" -d postgres; }
+
+start_postgres() {
+  local bin key port begun directory data=$POSTGRES_HOME/data
+  bin=$(postgres_directory) || return 1
+  key=$(fingerprint "$LOCALSTACK_DIR/lib/postgres.sh")
+  if alive postgres && [ "$(recorded postgres key)" = "$key" ]; then
+    port=$(recorded postgres port)
+    if postgres_ready "$bin" "$port"; then
+      postgres_line running "$bin" "$port"
+      return 0
+    fi
+  fi
+  stop_postgres || true
+  begun=$(now_ms)
+  rm -rf "${POSTGRES_HOME:?}"
+  mkdir -p "$POSTGRES_HOME"
+  if ((EUID == 0)); then
+    chown postgres: "$POSTGRES_HOME"
+    # The server's user must be able to walk to its directory; elsewhere than in a home nothing is to be done.
+    (as_postgres test -w "$POSTGRES_HOME") || {
+      printf 'error: the user postgres cannot reach %s: set VESTIBULE_STATE to a place that it can\n' "$POSTGRES_HOME" >&2
+      return 1
+    }
+  fi
+  (printf 'vestibule\n' >"$POSTGRES_HOME/password" && cd "$POSTGRES_HOME" &&
+    as_postgres "$bin/initdb" -D "$data" -U vestibule --pwfile="$POSTGRES_HOME/password" --auth=scram-sha-256 \
+      --encoding=UTF8 --locale=C.UTF-8) >"$LOGS/initdb.log" 2>&1 || {
+    printf 'error: initdb failed\n' >&2
+    last_lines "$LOGS/initdb.log"
+    return 1
+  }
+  port=$(free_port 5432) || return 1
+  directory=$(pwd)
+  cd "$POSTGRES_HOME" || return 1
+  local command=("$bin/postgres" -D "$data" -c listen_addresses=127.0.0.1 -c "port=$port" -c unix_socket_directories=
+    -c max_connections=300 -c fsync=on -c log_min_messages=warning)
+  if ((EUID == 0)); then
+    spawn postgres "$key" "port=$port" setpriv --reuid=postgres --regid=postgres --init-groups "${command[@]}"
+  else
+    spawn postgres "$key" "port=$port" "${command[@]}"
+  fi
+  cd "$directory" || return 1
+  wait_ready postgres 60 postgres_ready "$bin" "$port" || return 1
+  write_env postgres "VESTIBULE_TEST_POSTGRES_URL=postgres://vestibule:vestibule@127.0.0.1:$port/postgres" \
+    "VESTIBULE_TEST_POSTGRES_BIN=$bin"
+  postgres_line "started in $(took "$begun")" "$bin" "$port"
+}
+
+postgres_line() {
+  local version
+  version=$("$2/postgres" --version)
+  version=${version#postgres (PostgreSQL) }
+  say "postgres   $1  ${version%% *}  127.0.0.1:$3  pid $(recorded postgres pid)"
+}
