@@ -29,7 +29,7 @@ impl From<StoreError> for Refusal {
             StoreError::Overloaded => {
                 Refusal::new(Reason::Overloaded, "Too many requests are waiting. Try again shortly.").retry_after(1)
             }
-            StoreError::Corrupt(cause) => {
+            StoreError::Corrupt(cause) | StoreError::Schema(cause) => {
                 tracing::error!(%cause, "unreadable record in the database");
                 Refusal::new(Reason::Internal, "A record of the gateway could not be read.")
             }

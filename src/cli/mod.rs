@@ -6,9 +6,11 @@
 mod check;
 mod dev;
 mod generate;
+mod migrate;
 mod policy;
 mod scanner;
 mod serve;
+mod store;
 mod token;
 
 use std::path::{Path, PathBuf};
@@ -45,6 +47,11 @@ enum Command {
     /// Look at clamd.
     #[command(subcommand)]
     Scanner(check::ScannerCommand),
+    /// Bring the schema of PostgreSQL up to date, or show how far it is.
+    Migrate(migrate::Migrate),
+    /// Move the state from one database to another.
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Write the generated documents into a directory.
     Generate(generate::Generate),
 }
@@ -107,6 +114,8 @@ pub fn run() -> ExitCode {
             Command::Token(token) => token.run().await,
             Command::Target(target) => target.run().await,
             Command::Scanner(scanner) => scanner.run().await,
+            Command::Migrate(migrate) => migrate.run().await,
+            Command::Store(store) => Box::pin(store.run()).await,
             Command::Generate(generate) => generate.run(),
         }
     });

@@ -80,7 +80,7 @@ impl TokenCommand {
         let mut config = self.file.load()?;
         // Standard output is for the token; the table has the entry.
         config.audit.json_lines = config.audit.json_lines.filter(|sink| sink != "stdout");
-        let app = startup::core(&config, Targets::default(), String::new(), Clock::system())?.app;
+        let app = startup::core(&config, Targets::default(), String::new(), Clock::system()).await?.app;
         let who = operator()?;
         let context = context(&app);
         match self.act {

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as human;
+use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
@@ -114,12 +115,20 @@ pub struct TlsConfig {
     pub key: PathBuf,
 }
 
-/// `[store]`.
+/// `[store]`: either a SQLite file or a PostgreSQL database.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreConfig {
-    /// The SQLite file.
-    pub path: PathBuf,
+    /// The SQLite file; `data/vestibule.db` where neither it nor `url` is given.
+    pub path: Option<PathBuf>,
+    /// The PostgreSQL database, for example `postgres://user:password@db.example/vestibule?sslmode=verify-full`.
+    pub url: Option<SecretString>,
+    /// Whether `serve` brings the schema of PostgreSQL up to date, instead of asking for `vestibule migrate up`.
+    pub migrate: bool,
+    /// Connections to PostgreSQL that write, each with a batch of its own.
+    pub committers: usize,
+    /// Connections to PostgreSQL that read, at most.
+    pub readers: usize,
     /// Days that audit entries are kept.
     pub audit_retention_days: u16,
     /// Days that messages which nobody could read are kept.
@@ -128,7 +137,22 @@ pub struct StoreConfig {
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { path: "data/vestibule.db".into(), audit_retention_days: 400, dead_letter_retention_days: 30 }
+        Self {
+            path: None,
+            url: None,
+            migrate: false,
+            committers: 2,
+            readers: 8,
+            audit_retention_days: 400,
+            dead_letter_retention_days: 30,
+        }
+    }
+}
+
+impl StoreConfig {
+    /// The SQLite file, where no database is named.
+    pub fn sqlite(&self) -> PathBuf {
+        self.path.clone().unwrap_or_else(|| "data/vestibule.db".into())
     }
 }
 

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
+use crate::store::postgres::PostgresUrl;
 use crate::worker::events::push::eventgrid::SHORTEST_KEY;
 
-use super::{Config, TlsConfig};
+use super::{Config, StoreConfig, TlsConfig};
 
 /// Inspections at the same time; each holds a connection to clamd and some memory.
 const CONCURRENCY: std::ops::RangeInclusive<usize> = 1..=256;
+/// Connections of one kind to the database.
+const CONNECTIONS: std::ops::RangeInclusive<usize> = 1..=64;
 const LONGEST_GRACE: Duration = Duration::from_secs(24 * 3600);
 
 /// Every mistake that only shows when settings are seen together.
@@ -43,6 +46,7 @@ pub(super) fn mistakes(config: &Config) -> Vec<String> {
     if !config.policies.dir.is_dir() {
         found.push(format!("policies.dir: there is no directory {}", config.policies.dir.display()));
     }
+    found.extend(store(&config.store));
     for (name, days) in [
         ("audit_retention_days", config.store.audit_retention_days),
         ("dead_letter_retention_days", config.store.dead_letter_retention_days),
@@ -72,6 +76,26 @@ pub(super) fn mistakes(config: &Config) -> Vec<String> {
     for name in named.flatten() {
         if !config.credentials.contains_key(name) {
             found.push(format!("events: there is no [credentials.{name}]"));
+        }
+    }
+    found
+}
+
+/// A file or a database, never both: nobody could tell which one counts.
+fn store(store: &StoreConfig) -> Vec<String> {
+    let mut found = Vec::new();
+    if store.url.is_some() && store.path.is_some() {
+        found.push("store.url: is given beside store.path; leave one of them out".into());
+    }
+    if let Some(Err(mistake)) = store.url.as_ref().map(PostgresUrl::parse) {
+        found.push(format!("store.url: {mistake}"));
+    }
+    if store.url.is_none() && store.migrate {
+        found.push("store.migrate: is for PostgreSQL; a SQLite file is always brought up to date".into());
+    }
+    for (name, count) in [("committers", store.committers), ("readers", store.readers)] {
+        if !CONNECTIONS.contains(&count) {
+            found.push(format!("store.{name}: must be 1 to 64; each node opens so many connections"));
         }
     }
     found
@@ -108,6 +132,22 @@ mod tests {
         assert!(!mistakes(&config).concat().contains("fifteen"));
         config.scanner.concurrency = 100_000;
         assert!(settings(&config).contains(&"scanner.concurrency".to_owned()));
+    }
+
+    #[test]
+    fn the_state_lies_in_a_file_or_in_a_database() {
+        let mut config = Config::default();
+        config.policies.dir = ".".into();
+        config.store.url = Some("postgres://vestibule:secret@127.0.0.1/vestibule".into());
+        assert_eq!(mistakes(&config), Vec::<String>::new());
+        config.store.path = Some("data/vestibule.db".into());
+        config.store.committers = 0;
+        assert_eq!(settings(&config), ["store.url", "store.committers"]);
+        config.store = StoreConfig { migrate: true, ..StoreConfig::default() };
+        assert_eq!(settings(&config), ["store.migrate"]);
+        config.store.url = Some("postgres://vestibule:secret@db.example/vestibule".into());
+        let told = mistakes(&config).concat();
+        assert!(told.starts_with("store.url") && told.contains("sslmode") && !told.contains("secret"), "{told}");
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub enum AuditAction {
     ReloadPolicy,
     /// Entries past their retention were removed from the audit trail.
     PruneAudit,
+    /// The whole state was copied here from another database.
+    CopyStore,
 }
 
 /// How it ended.

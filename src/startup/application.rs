@@ -86,7 +86,7 @@ impl Application {
             .await
             .map_err(StartError::Targets)?;
         let public_url = public_url(&config, public.address());
-        let Core { app, audit } = core_with(&config, policies, Targets::new(open), public_url, clock.clone())?;
+        let Core { app, audit } = core_with(&config, policies, Targets::new(open), public_url, clock.clone()).await?;
         let inspector = Inspector::new(config.scanner.clone(), clock.clone());
         let handler: Arc<dyn HintHandler> = Arc::new(Hints(Arc::clone(&app)));
         let consumers = sources::open(&config, embedded.as_mut(), &handler, &clock).await?;

@@ -16,7 +16,8 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::identity::Authenticator;
 use crate::policy::{Mistake, Policies};
-use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::store::postgres::{self, PostgresOptions, PostgresStore, PostgresUrl};
+use crate::store::sqlite::{OnCommit, SqliteOptions, SqliteStore};
 use crate::store::{Store, StoreError};
 
 pub use application::Application;
@@ -73,12 +74,12 @@ pub struct Core {
 ///
 /// # Errors
 /// [`StartError`] where one of them cannot be used.
-pub fn core(config: &Config, targets: Targets, public_url: String, clock: Clock) -> Result<Core, StartError> {
+pub async fn core(config: &Config, targets: Targets, public_url: String, clock: Clock) -> Result<Core, StartError> {
     let policies = Arc::new(Policies::open(&config.policies.dir).map_err(StartError::Policy)?);
-    core_with(config, policies, targets, public_url, clock)
+    core_with(config, policies, targets, public_url, clock).await
 }
 
-fn core_with(
+async fn core_with(
     config: &Config,
     policies: Arc<Policies>,
     targets: Targets,
@@ -94,10 +95,10 @@ fn core_with(
         }
     };
     let on_commit = audit.clone().map(|sink| {
-        let hook: crate::store::sqlite::OnCommit = Arc::new(move |lines: &str| sink.write(lines));
+        let hook: OnCommit = Arc::new(move |lines: &str| sink.write(lines));
         hook
     });
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.store.path, SqliteOptions::default(), on_commit)?);
+    let store = open_store(config, &clock, on_commit).await?;
     let app = App {
         authenticator: Authenticator::new(Arc::clone(&store), clock.clone()),
         store,
@@ -116,4 +117,22 @@ fn core_with(
         },
     };
     Ok(Core { app: Arc::new(app), audit })
+}
+
+/// The database that the configuration names. A SQLite file is brought up to date; PostgreSQL only where that is asked
+/// for, since another node may still be running the version before.
+async fn open_store(config: &Config, clock: &Clock, on_commit: Option<OnCommit>) -> Result<Arc<dyn Store>, StoreError> {
+    let Some(url) = &config.store.url else {
+        return Ok(Arc::new(SqliteStore::open(&config.store.sqlite(), SqliteOptions::default(), on_commit)?));
+    };
+    let url = PostgresUrl::parse(url).map_err(|mistake| StoreError::Schema(format!("store.url: {mistake}")))?;
+    if config.store.migrate {
+        let done = postgres::migrate(&url, clock.now()).await?;
+        if !done.is_empty() {
+            tracing::info!(migrations = ?done, "the schema was brought up to date");
+        }
+    }
+    let (committers, readers) = (config.store.committers, config.store.readers);
+    let options = PostgresOptions { committers, readers, ..PostgresOptions::default() };
+    Ok(Arc::new(PostgresStore::open(url, options, clock.clone(), on_commit).await?))
 }

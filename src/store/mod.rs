@@ -5,6 +5,7 @@
 //! the method returns only after the commit. Concurrent writes share commits. SQL lives below this module and nowhere
 //! else. Absent on purpose: a way to change a state without its audit entry.
 
+pub mod copy;
 mod names;
 pub mod postgres;
 pub mod records;
@@ -35,6 +36,9 @@ pub enum StoreError {
     /// A row that this version does not understand.
     #[error("unreadable record in the database: {0}")]
     Corrupt(String),
+    /// The database's schema is not one that this program can serve; the text says what to do.
+    #[error("{0}")]
+    Schema(String),
 }
 
 /// The durable state.

@@ -72,7 +72,8 @@ impl Gateway {
         Self::launch(dir, Mode::Dev, environment, None).await
     }
 
-    /// Starts `vestibule serve` in a directory that holds `vestibule.toml` and `policies/`; its database lies there too.
+    /// Starts `vestibule serve` in a directory that holds `vestibule.toml` and `policies/`; its database lies there too,
+    /// unless the settings name another one.
     /// The tokens are made on the command line: a workflow's of `app`, and an operator's.
     pub async fn serve_in(dir: tempfile::TempDir, app: &str, settings: &[(&str, &str)]) -> Self {
         let mut environment: BTreeMap<String, String> =
@@ -81,12 +82,15 @@ impl Gateway {
             ("VESTIBULE__PUBLIC__LISTEN", "127.0.0.1:0".to_owned()),
             ("VESTIBULE__ADMIN__LISTEN", "127.0.0.1:0".to_owned()),
             ("VESTIBULE__SCANNER__ADDRESS", format!("unix:{}", harness::env("VESTIBULE_TEST_CLAMD_SOCKET"))),
-            ("VESTIBULE__STORE__PATH", dir.path().join("vestibule.db").display().to_string()),
             ("VESTIBULE__POLICIES__DIR", dir.path().join("policies").display().to_string()),
             ("VESTIBULE__TELEMETRY__LOG", "json".to_owned()),
             ("VESTIBULE__TELEMETRY__FILTER", "info,vestibule=debug".to_owned()),
         ] {
             environment.entry(name.to_owned()).or_insert(value);
+        }
+        if !environment.contains_key("VESTIBULE__STORE__URL") {
+            let database = dir.path().join("vestibule.db").display().to_string();
+            environment.entry("VESTIBULE__STORE__PATH".to_owned()).or_insert(database);
         }
         let token = command_line(dir.path(), &environment, &["token", "create", "--app", app, "--workflow", "tests"]);
         let operator = command_line(dir.path(), &environment, &["token", "create", "--operator", "tests"]);

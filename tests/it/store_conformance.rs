@@ -175,7 +175,7 @@ impl Bench {
         UseLink { hash, now: self.clock.now(), object: object.id, revision: object.revision, audit }
     }
 
-    async fn linked(&self, object: &Object, hash: LinkHash) -> IssueDownload {
+    pub(crate) async fn linked(&self, object: &Object, hash: LinkHash) -> IssueDownload {
         IssueDownload {
             grant: GrantId::from_uuid(self.clock.uuid()),
             object: object.id,

@@ -9,7 +9,7 @@ use crate::store::StoreError;
 
 /// Why an operation or a transaction failed.
 #[derive(Debug, Clone)]
-pub(super) enum Failure {
+pub(in crate::store) enum Failure {
     /// The server is away, frozen, starting, full, or only reads: every operation would fail. The connection is useless.
     Away(String),
     /// This operation only: a constraint, or a row that cannot be read.
@@ -20,6 +20,8 @@ pub(super) enum Failure {
     NumberTaken,
     /// A month has no partition yet.
     NoPartition(String),
+    /// The schema is too old or too new.
+    Schema(String),
 }
 
 impl Failure {
@@ -71,6 +73,7 @@ impl From<Failure> for StoreError {
             Failure::Away(why) | Failure::Again(why) | Failure::NoPartition(why) => StoreError::Unavailable(why),
             Failure::NumberTaken => StoreError::Unavailable("no free number in the audit trail".into()),
             Failure::Refused(why) => StoreError::Corrupt(why),
+            Failure::Schema(why) => StoreError::Schema(why),
         }
     }
 }

@@ -8,18 +8,18 @@
 
 mod batch;
 mod committer;
-mod connect;
-mod error;
+pub(super) mod connect;
+pub(super) mod error;
 mod issue;
 mod jobs;
-mod numbers;
+pub(super) mod numbers;
 mod objects;
 mod op;
-mod partitions;
+pub(super) mod partitions;
 mod readers;
 mod reads;
-mod rows;
-mod schema;
+pub(super) mod rows;
+pub(super) mod schema;
 mod upkeep;
 
 use std::sync::{Arc, Mutex};
@@ -93,7 +93,7 @@ impl PostgresStore {
     /// Connects, and looks whether the schema is one that this program can serve.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] where the server does not answer, [`StoreError::Corrupt`] where the schema is too old
+    /// [`StoreError::Unavailable`] where the server does not answer, [`StoreError::Schema`] where the schema is too old
     /// (run `vestibule migrate up`) or too new.
     pub async fn open(
         url: PostgresUrl,
@@ -347,10 +347,16 @@ impl Store for PostgresStore {
     async fn prune_audit(&self, before: Timestamp, audit: AuditEntry) -> Result<u64, StoreError> {
         let line = Line::encode(audit)?;
         let mut conn = connect::for_maintenance(&self.url).await?;
+        let mut tries = 0;
         let dropped = loop {
+            tries += 1;
             match upkeep::prune_audit(&mut conn, before, &line, &self.numbers).await {
-                Err(Failure::NumberTaken) => self.numbers.rename(u16::from_le_bytes(self.clock.random())),
-                Err(Failure::NoPartition(_)) => partitions::make(&mut conn, vec![Month::of(line.entry.time)]).await?,
+                Err(Failure::NumberTaken) if tries < 5 => {
+                    self.numbers.rename(u16::from_le_bytes(self.clock.random()));
+                }
+                Err(Failure::NoPartition(_)) if tries < 5 => {
+                    partitions::make(&mut conn, vec![Month::of(line.entry.time)]).await?;
+                }
                 ended => break ended?,
             }
         };

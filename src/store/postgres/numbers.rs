@@ -25,12 +25,17 @@ const SHARDS: u16 = 64;
 pub(super) const AHEAD: SignedDuration = SignedDuration::from_secs(10);
 
 /// The lowest number of a moment.
-pub(super) fn floor(time: Timestamp) -> i64 {
+pub(in crate::store) fn floor(time: Timestamp) -> i64 {
     time.as_millisecond().max(0) << BITS
 }
 
+/// The moment that a number begins with.
+pub(super) fn time(number: i64) -> Timestamp {
+    Timestamp::from_millisecond(number >> BITS).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
 /// One process's numbers, shared by its committers.
-pub(super) struct Numbers {
+pub(in crate::store) struct Numbers {
     /// A std mutex, because nothing awaits while it is held.
     state: Mutex<State>,
     ahead: i64,
@@ -43,13 +48,13 @@ struct State {
 
 impl Numbers {
     /// Numbers of the writer that this random value names.
-    pub(super) fn new(random: u16) -> Self {
+    pub(in crate::store) fn new(random: u16) -> Self {
         let state = State { writer: i64::from(random % WRITERS), last: 0 };
         Self { state: Mutex::new(state), ahead: AHEAD.as_millis() as i64 }
     }
 
     /// Numbers that keep the order in which they are asked for, however far that takes them from the time: for a copy.
-    pub(super) fn in_order() -> Self {
+    pub(in crate::store) fn in_order() -> Self {
         Self { state: Mutex::new(State { writer: 0, last: 0 }), ahead: i64::MAX >> (BITS + 1) }
     }
 
@@ -65,7 +70,7 @@ impl Numbers {
     }
 
     /// The number of an entry with this time.
-    pub(super) fn next(&self, time: Timestamp) -> i64 {
+    pub(in crate::store) fn next(&self, time: Timestamp) -> i64 {
         let State { writer, last } = &mut *self.state();
         let first = floor(time) | (*writer * COUNT);
         let next = *last + 1;

@@ -18,18 +18,23 @@ const AHEAD: i32 = 2;
 
 /// A calendar month, UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Month(civil::Date);
+pub(in crate::store) struct Month(civil::Date);
 
 impl Month {
     /// The month that a moment lies in.
-    pub(super) fn of(time: Timestamp) -> Self {
+    pub(in crate::store) fn of(time: Timestamp) -> Self {
         Self(time.to_zoned(TimeZone::UTC).date().first_of_month())
     }
 
     /// The month that an object's id lies in.
-    pub(super) fn of_id(id: Uuid) -> Self {
+    pub(in crate::store) fn of_id(id: Uuid) -> Self {
         let millis = i64::try_from(id.as_u128() >> 80).unwrap_or(0);
         Self::of(Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH))
+    }
+
+    /// The month that a number of the audit trail lies in.
+    pub(in crate::store) fn of_number(number: i64) -> Self {
+        Self::of(numbers::time(number))
     }
 
     /// So many months later.
@@ -76,7 +81,7 @@ pub(super) async fn make(conn: &mut PgConnection, mut months: Vec<Month>) -> Res
 }
 
 /// The same within a transaction that is open already.
-pub(super) async fn make_all(conn: &mut PgConnection, months: &[Month]) -> Result<(), Failure> {
+pub(in crate::store) async fn make_all(conn: &mut PgConnection, months: &[Month]) -> Result<(), Failure> {
     lock(conn).await?;
     let there = names(conn).await?;
     for month in months {

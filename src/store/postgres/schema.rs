@@ -137,16 +137,16 @@ async fn apply(
 }
 
 /// Refuses a schema that this program cannot serve.
-pub(super) async fn check(conn: &mut PgConnection) -> Result<(), Failure> {
+pub(in crate::store) async fn check(conn: &mut PgConnection) -> Result<(), Failure> {
     let found = status_of(conn).await?.found;
     let known = known();
     if found < known {
-        return Err(Failure::Refused(format!(
+        return Err(Failure::Schema(format!(
             "the database has schema version {found} and this program needs {known}; run 'vestibule migrate up'"
         )));
     }
     if found > known + 1 {
-        return Err(Failure::Refused(format!(
+        return Err(Failure::Schema(format!(
             "the database has schema version {found} and this program knows {known} and can serve {}; start the newer \
              program",
             known + 1

@@ -13,7 +13,7 @@ mod objects;
 mod readers;
 mod reads;
 mod rows;
-mod schema;
+pub(super) mod schema;
 mod upkeep;
 mod writer;
 

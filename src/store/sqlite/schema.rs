@@ -19,6 +19,11 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0002_cheaper_inserts.sql"),
 ];
 
+/// The version of the schema that this program brings.
+pub(in crate::store) fn known() -> usize {
+    MIGRATIONS.len()
+}
+
 /// Statements that a connection keeps prepared: more than there are.
 const PREPARED: usize = 64;
 

@@ -54,12 +54,12 @@ impl Still {
         super::write_policies(&dir.path().join("policies"), target, "'PUT'", 1);
         let mut config = Config::default();
         config.policies.dir = dir.path().join("policies");
-        config.store.path = dir.path().join("vestibule.db");
+        config.store.path = Some(dir.path().join("vestibule.db"));
         let embedded = EmbeddedConfig::new(dir.path().join("storage"), "127.0.0.1:0".parse().unwrap());
         let server = EmbeddedServer::start(embedded, clock.clone()).await.unwrap();
         let set = PolicySet::load(&config.policies.dir).unwrap();
         let open = startup::open_targets(&set, &config.credentials, Some(&server), &clock).await.unwrap();
-        let app = startup::core(&config, Targets::new(open), String::new(), clock.clone()).unwrap().app;
+        let app = startup::core(&config, Targets::new(open), String::new(), clock.clone()).await.unwrap().app;
 
         let address = format!("unix:{}", env("VESTIBULE_TEST_CLAMD_SOCKET")).parse().unwrap();
         let inspector = Inspector::new(ScannerConfig::at(address), clock.clone());

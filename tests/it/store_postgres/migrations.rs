@@ -7,7 +7,7 @@ use super::Database;
 
 async fn refusal(database: &Database) -> String {
     match database.store(PostgresOptions::default(), None).await.err() {
-        Some(StoreError::Corrupt(why)) => why,
+        Some(StoreError::Schema(why)) => why,
         other => panic!("{other:?}"),
     }
 }

@@ -19,7 +19,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("app", &["audit", "clock", "domain", "fault", "identity", "policy", "storage", "store"]),
     ("worker", &["app", "clock", "domain", "fault", "policy", "storage", "store"]),
     ("http", &["app", "clock", "domain", "policy", "store"]),
-    ("config", &["storage", "telemetry", "worker"]),
+    ("config", &["storage", "store", "telemetry", "worker"]),
     (
         "startup",
         &[
