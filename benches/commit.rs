@@ -1,4 +1,5 @@
-//! Uploads issued per second by the SQLite store, 64 callers at a time, beside the disk's own fdatasync.
+//! Uploads issued per second by the SQLite store, 64 callers at a time, beside the disk's own fdatasync; and by the
+//! PostgreSQL store on an empty database, where `VESTIBULE_BENCH_POSTGRES_URL` names one.
 //!
 //! Plain, without criterion: the figure is a rate under concurrency, not the time of a function. The database lies in a
 //! temporary directory (`TMPDIR`); on a memory file system the figure is the ceiling without a disk.
@@ -20,6 +21,7 @@ use vestibule::domain::key::ObjectKeys;
 use vestibule::domain::life::Life;
 use vestibule::domain::object::Object;
 use vestibule::domain::principal::Environment;
+use vestibule::store::postgres::{PostgresOptions, PostgresStore, PostgresUrl};
 use vestibule::store::sqlite::{SqliteOptions, SqliteStore};
 use vestibule::store::{IssueOutcome, IssueUpload, Store};
 
@@ -35,7 +37,12 @@ fn main() -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     for round in 1..=3 {
         let path = dir.path().join(format!("{round}.db"));
-        runtime.block_on(run(&path, Duration::from_secs(seconds)))?;
+        let store = Arc::new(SqliteStore::open(&path, SqliteOptions::default(), None)?);
+        runtime.block_on(run("sqlite", store, Duration::from_secs(seconds)))?;
+        if let Ok(url) = std::env::var("VESTIBULE_BENCH_POSTGRES_URL") {
+            let store = Arc::new(runtime.block_on(postgres(&url.parse()?))?);
+            runtime.block_on(run("postgres", store, Duration::from_secs(seconds)))?;
+        }
     }
     Ok(())
 }
@@ -59,8 +66,13 @@ fn percentiles(mut took: Vec<Duration>) -> (Duration, Duration) {
     (at(50), at(99))
 }
 
-async fn run(path: &Path, length: Duration) -> Result<(), Failed> {
-    let store = Arc::new(SqliteStore::open(path, SqliteOptions::default(), None)?);
+async fn postgres(url: &PostgresUrl) -> Result<PostgresStore, Failed> {
+    let clock = Clock::system();
+    vestibule::store::postgres::migrate(url, clock.now()).await?;
+    Ok(PostgresStore::open(url.clone(), PostgresOptions::default(), clock, None).await?)
+}
+
+async fn run(name: &str, store: Arc<dyn Store>, length: Duration) -> Result<(), Failed> {
     let began = Instant::now();
     let mut callers = tokio::task::JoinSet::new();
     for _ in 0..CALLERS {
@@ -84,7 +96,7 @@ async fn run(path: &Path, length: Duration) -> Result<(), Failed> {
     }
     let rate = took.len() as f64 / began.elapsed().as_secs_f64();
     let (p50, p99) = percentiles(took);
-    println!("issue_upload, {CALLERS} callers: {rate:.0} a second, p50 {p50:?}, p99 {p99:?}");
+    println!("{name}: issue_upload, {CALLERS} callers: {rate:.0} a second, p50 {p50:?}, p99 {p99:?}");
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! PostgreSQL as the store of real gateways: two processes on one database, and the way there from a SQLite file.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -15,16 +16,16 @@ fn on(database: &Database) -> (String, String) {
     ("VESTIBULE__STORE__URL".into(), database.address())
 }
 
-/// Runs the binary with nothing but a database; whether it succeeded, and what it printed.
-fn vestibule(database: &Database, arguments: &[&str]) -> (bool, String) {
+/// Runs the binary with this directory's configuration and this database; whether it succeeded, and what it printed.
+fn vestibule(dir: &Path, database: &Database, arguments: &[&str]) -> (bool, String) {
     let (name, value) = on(database);
-    let dir = tempfile::tempdir().unwrap();
-    let policies = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
     let run = Command::new(env!("CARGO_BIN_EXE_vestibule"))
         .args(arguments)
-        .current_dir(dir.path())
         .env(name, value)
-        .env("VESTIBULE__POLICIES__DIR", policies)
+        .env("VESTIBULE_CONFIG", dir.join("vestibule.toml"))
+        .env("VESTIBULE__POLICIES__DIR", dir.join("policies"))
+        .env("VESTIBULE__PUBLIC__LISTEN", "127.0.0.1:0")
+        .env("VESTIBULE__ADMIN__LISTEN", "127.0.0.1:0")
         .output()
         .unwrap();
     let told = String::from_utf8(run.stdout).unwrap() + &String::from_utf8(run.stderr).unwrap();
@@ -93,20 +94,21 @@ async fn an_installation_moves_from_sqlite_to_postgres_without_loss() {
     let (later, issued) = cloud.issue(&jpeg(), json!({})).await;
     cloud.gateway.kill();
 
-    let (served, told) = vestibule(&database, &["serve"]);
+    let dir = cloud.gateway.dir();
+    let (served, told) = vestibule(dir, &database, &["serve"]);
     assert!(!served && told.contains("vestibule migrate up"), "{told}");
-    let (current, told) = vestibule(&database, &["migrate", "status"]);
+    let (current, told) = vestibule(dir, &database, &["migrate", "status"]);
     assert!(!current && told.contains("not yet"), "{told}");
-    let from = format!("sqlite:{}", cloud.gateway.dir().join("vestibule.db").display());
-    let (copied, told) = vestibule(&database, &["store", "copy", "--from", &from]);
+    let from = format!("sqlite:{}", dir.join("vestibule.db").display());
+    let (copied, told) = vestibule(dir, &database, &["store", "copy", "--from", &from]);
     assert!(!copied && told.contains("vestibule migrate up"), "{told}");
-    let (migrated, told) = vestibule(&database, &["migrate", "up"]);
+    let (migrated, told) = vestibule(dir, &database, &["migrate", "up"]);
     assert!(migrated && told.contains("applied 1"), "{told}");
-    let (current, told) = vestibule(&database, &["migrate", "status"]);
+    let (current, told) = vestibule(dir, &database, &["migrate", "status"]);
     assert!(current && told.contains("initial"), "{told}");
-    let (copied, told) = vestibule(&database, &["store", "copy", "--from", &from]);
+    let (copied, told) = vestibule(dir, &database, &["store", "copy", "--from", &from]);
     assert!(copied && told.contains("objects 2"), "{told}");
-    let (again, told) = vestibule(&database, &["store", "copy", "--from", &from]);
+    let (again, told) = vestibule(dir, &database, &["store", "copy", "--from", &from]);
     assert!(!again && told.contains("not empty"), "{told}");
 
     // The same tokens, objects and URLs, on another database.

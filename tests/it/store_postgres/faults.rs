@@ -12,7 +12,7 @@ use sqlx::Row;
 use vestibule::clock::Clock;
 use vestibule::domain::ids::ObjectId;
 use vestibule::store::postgres::{PostgresOptions, PostgresStore, PostgresUrl};
-use vestibule::store::{IssueOutcome, Store, StoreError};
+use vestibule::store::{IssueOutcome, StoreError};
 
 use super::{Database, Server};
 use crate::store_conformance::{Bench, QUOTA};

@@ -9,7 +9,7 @@ use vestibule::domain::bytes::Sha256Digest;
 use vestibule::domain::grant::QuotaLimit;
 use vestibule::domain::job::JobKind;
 use vestibule::domain::life::Life;
-use vestibule::store::{AdvanceOutcome, AuditQuery, ClaimJobs, Idempotency, IssueOutcome, ObjectQuery, Store};
+use vestibule::store::{AdvanceOutcome, AuditQuery, ClaimJobs, Idempotency, IssueOutcome, ObjectQuery};
 
 use super::Postgres;
 use crate::store_conformance::{Bench, QUOTA};
