@@ -113,7 +113,7 @@ pub(super) async fn drop_before(conn: &mut PgConnection, before: Timestamp) -> R
     for name in names(conn).await? {
         let month = name.strip_prefix("audit_").and_then(Month::from_name);
         // A number is never below the time of its entry: no entry of an ended month is younger than its end.
-        if !month.is_some_and(|month| month.later(1).start() <= before) {
+        if month.is_none_or(|month| month.later(1).start() > before) {
             continue;
         }
         let count = sqlx::query(AssertSqlSafe(format!("SELECT count(*) FROM {name}"))).fetch_one(&mut *conn).await?;
