@@ -22,7 +22,7 @@ pub(super) enum StoreCommand {
         #[arg(long)]
         from: String,
         /// The database; that of the configuration where absent, which keeps its password out of the list of processes.
-        #[arg(long, env = "VESTIBULE_COPY_TO", hide_env_values = true)]
+        #[arg(long)]
         to: Option<SecretString>,
     },
 }

@@ -55,6 +55,11 @@ async fn two_gateways_on_one_database_are_one_gateway() {
     let (status, record) = second.post_as(&cloud.gateway.token, "/request-download", json!({ "objectId": id })).await;
     assert_eq!(status, 200, "{record}");
 
+    // P8: neither says where its database is, or with which password.
+    for log in [cloud.gateway.log(), second.log()] {
+        assert!(!log.contains("postgres://") && !log.contains("vestibule:vestibule"), "{log}");
+    }
+
     // One of them is killed; the other one takes up what it had begun.
     let (orphan, issued) = cloud.issue(&jpeg(), json!({})).await;
     assert_eq!(cloud.send(&issued, &jpeg().bytes).await, 200);
