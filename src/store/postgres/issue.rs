@@ -169,8 +169,10 @@ pub(super) async fn downloads<'a>(
     if ids.is_empty() {
         return Ok(());
     }
-    let rows =
-        sqlx::query("SELECT id, revision FROM objects WHERE id = ANY($1)").bind(&ids).fetch_all(&mut *conn).await?;
+    // Joined rather than `= ANY`, so that each id looks into its own month only, however many there are.
+    let sql = "SELECT objects.id, objects.revision FROM UNNEST($1::uuid[]) AS asked (id)
+               JOIN objects ON objects.id = asked.id";
+    let rows = sqlx::query(sql).bind(&ids).fetch_all(&mut *conn).await?;
     let mut revisions = HashMap::new();
     for row in rows {
         let columns = &mut Columns::of(&row);

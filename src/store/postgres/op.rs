@@ -26,12 +26,18 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) fn encode(entry: AuditEntry) -> Result<Self, StoreError> {
-        let json = serde_json::to_string(&entry);
-        let json =
-            json.map_err(|error| StoreError::Corrupt(format!("an audit entry that cannot be written: {error}")))?;
+        let unwritable = |error: &dyn std::fmt::Display| {
+            StoreError::Corrupt(format!("an audit entry that cannot be written: {error}"))
+        };
+        let mut json = Vec::with_capacity(USUAL);
+        serde_json::to_writer(&mut json, &entry).map_err(|error| unwritable(&error))?;
+        let json = String::from_utf8(json).map_err(|error| unwritable(&error))?;
         Ok(Self { entry, json })
     }
 }
+
+/// Room for the text of most entries, in bytes.
+const USUAL: usize = 1024;
 
 /// A new upload.
 pub(super) struct Upload {
