@@ -48,10 +48,25 @@ as_postgres() {
   fi
 }
 
+# place_postgres: an empty directory that the server's user can write, as $POSTGRES_HOME. Where that user cannot walk to the
+# state directory (a home of root's, a directory made by mktemp) it is a link to one under /tmp; stop_postgres removes both.
+place_postgres() {
+  local elsewhere
+  rm -rf "${POSTGRES_HOME:?}"
+  mkdir -p "$POSTGRES_HOME"
+  ((EUID == 0)) || return 0
+  chown postgres: "$POSTGRES_HOME"
+  (as_postgres test -w "$POSTGRES_HOME") && return 0
+  elsewhere=$(mktemp -d /tmp/vestibule-postgres.XXXXXX) && chown postgres: "$elsewhere" &&
+    rmdir "$POSTGRES_HOME" && ln -s "$elsewhere" "$POSTGRES_HOME" && (as_postgres test -w "$elsewhere") && return 0
+  printf 'error: the user postgres can reach neither %s nor /tmp: set VESTIBULE_STATE to a place that it can\n' "$STATE" >&2
+  return 1
+}
+
 postgres_ready() { "$1/pg_isready" -q -h 127.0.0.1 -p "$2" -d postgres; }
 
 start_postgres() {
-  local bin key port begun directory data=$POSTGRES_HOME/data
+  local bin key port begun directory home data
   bin=$(postgres_directory) || return 1
   key=$(fingerprint "$LOCALSTACK_DIR/lib/postgres.sh")
   if alive postgres && [ "$(recorded postgres key)" = "$key" ]; then
@@ -63,18 +78,11 @@ start_postgres() {
   fi
   stop_postgres || true
   begun=$(now_ms)
-  rm -rf "${POSTGRES_HOME:?}"
-  mkdir -p "$POSTGRES_HOME"
-  if ((EUID == 0)); then
-    chown postgres: "$POSTGRES_HOME"
-    # The server's user must be able to walk to its directory; elsewhere than in a home nothing is to be done.
-    (as_postgres test -w "$POSTGRES_HOME") || {
-      printf 'error: the user postgres cannot reach %s: set VESTIBULE_STATE to a place that it can\n' "$POSTGRES_HOME" >&2
-      return 1
-    }
-  fi
-  (printf 'vestibule\n' >"$POSTGRES_HOME/password" && cd "$POSTGRES_HOME" &&
-    as_postgres "$bin/initdb" -D "$data" -U vestibule --pwfile="$POSTGRES_HOME/password" --auth=scram-sha-256 \
+  place_postgres || return 1
+  home=$(readlink -f "$POSTGRES_HOME")
+  data=$home/data
+  (printf 'vestibule\n' >"$home/password" && cd "$home" &&
+    as_postgres "$bin/initdb" -D "$data" -U vestibule --pwfile="$home/password" --auth=scram-sha-256 \
       --encoding=UTF8 --locale=C.UTF-8) >"$LOGS/initdb.log" 2>&1 || {
     printf 'error: initdb failed\n' >&2
     last_lines "$LOGS/initdb.log"
@@ -82,7 +90,7 @@ start_postgres() {
   }
   port=$(free_port 5432) || return 1
   directory=$(pwd)
-  cd "$POSTGRES_HOME" || return 1
+  cd "$home" || return 1
   local command=("$bin/postgres" -D "$data" -c listen_addresses=127.0.0.1 -c "port=$port" -c unix_socket_directories=
     -c max_connections=300 -c fsync=on -c log_min_messages=warning)
   if ((EUID == 0)); then

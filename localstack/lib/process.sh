@@ -101,10 +101,9 @@ stop_postgres() {
     kill -INT "$(recorded postgres pid)" 2>/dev/null || true
     end=$(($(now_ms) + 5000))
     while alive postgres && (($(now_ms) < end)); do sleep 0.05; done
-    alive postgres || {
-      rm -f "$RUN/postgres"
-      return 0
-    }
   fi
-  stop_process postgres
+  if alive postgres || [ ! -f "$RUN/postgres" ]; then stop_process postgres; else rm -f "$RUN/postgres"; fi
+  local stopped=$?
+  if [ -L "$STATE/postgres" ]; then rm -rf "$(readlink "$STATE/postgres")" "$STATE/postgres"; fi
+  return "$stopped"
 }
