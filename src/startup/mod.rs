@@ -17,8 +17,8 @@ use crate::config::Config;
 use crate::identity::Authenticator;
 use crate::policy::{Mistake, Policies};
 use crate::store::postgres::{self, PostgresOptions, PostgresStore, PostgresUrl};
-use crate::store::sqlite::{OnCommit, SqliteOptions, SqliteStore};
-use crate::store::{Store, StoreError};
+use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::store::{OnCommit, Store, StoreError};
 
 pub use application::Application;
 pub use targets::{credentials_of, open_targets};

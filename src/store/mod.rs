@@ -5,12 +5,16 @@
 //! the method returns only after the commit. Concurrent writes share commits. SQL lives below this module and nowhere
 //! else. Absent on purpose: a way to change a state without its audit entry.
 
+mod columns;
 pub mod copy;
 mod names;
 pub mod postgres;
 pub mod records;
 mod reply;
 pub mod sqlite;
+mod values;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -40,6 +44,10 @@ pub enum StoreError {
     #[error("{0}")]
     Schema(String),
 }
+
+/// Receives the audit entries of each commit as JSON lines, each with its line end, in their order, on the thread that
+/// commits, after the commit and before the callers get their answers. Must be quick and must not fail.
+pub type OnCommit = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// The durable state.
 #[async_trait]

@@ -108,6 +108,22 @@ impl<T> Drop for Answer<T> {
     }
 }
 
+/// Hands out the results of one commit with `answer` (see [`Reply::answer`]), then wakes one caller of each thread.
+pub(super) fn answer_all<R>(
+    requests: impl Iterator<Item = R>,
+    thread: impl Fn(&R) -> ThreadId,
+    answer: impl Fn(R, Vec<Waker>) -> Option<Waker>,
+) {
+    let mut threads: Vec<(R, Vec<Waker>)> = Vec::new();
+    for request in requests {
+        match threads.iter_mut().find(|(first, _)| thread(first) == thread(&request)) {
+            Some((_, followers)) => followers.extend(answer(request, Vec::new())),
+            None => threads.push((request, Vec::new())),
+        }
+    }
+    threads.into_iter().filter_map(|(first, followers)| answer(first, followers)).for_each(Waker::wake);
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};

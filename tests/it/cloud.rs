@@ -104,7 +104,7 @@ impl Setup {
         let mut environment = vec![("VESTIBULE__SWEEP__INTERVAL", self.sweep)];
         environment.extend(self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let gateway = Gateway::serve_in(dir, "desk", &environment).await;
-        Cloud { gateway, place: self.place, _keep: self.keep }
+        Cloud { gateway, place: self.place, keep: self.keep }
     }
 }
 
@@ -137,7 +137,7 @@ fn write_policies(policies: &Path, target: &str, methods: &str, objects: u32) {
 struct Cloud {
     gateway: Gateway,
     place: Place,
-    _keep: Vec<Box<dyn Any + Send>>,
+    keep: Vec<Box<dyn Any + Send>>,
 }
 
 impl Cloud {

@@ -10,6 +10,7 @@ mod records;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use vestibule::clock::Clock;
@@ -26,7 +27,7 @@ use vestibule::domain::principal::Environment;
 use vestibule::domain::verdict::{Finding, Verdict};
 use vestibule::store::{
     Advance, AdvanceOutcome, AuditQuery, ClaimJobs, IssueDownload, IssueOutcome, IssueUpload, LinkHash, NewLink, Store,
-    TokenHolder, TokenRecord, Usage, UseLink,
+    StoreError, TokenHolder, TokenRecord, Usage, UseLink,
 };
 
 use crate::store_postgres::Postgres;
@@ -78,6 +79,30 @@ impl Bench {
             revision: 0,
             life: Life::Issued,
         }
+    }
+
+    /// Queues twenty uploads, and among them a token that exists already, while somebody else holds the database until
+    /// `release`. Only the token fails.
+    pub(crate) async fn twenty_uploads_beside_a_refused_operation(
+        self: &Arc<Self>,
+        token: TokenRecord,
+        release: impl Future<Output = ()>,
+    ) {
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let bench = self.clone();
+            tasks.spawn(async move {
+                let object = bench.object("where2eat", 10);
+                bench.store.issue_upload(bench.issue(&object, QUOTA)).await.unwrap()
+            });
+        }
+        let bench = self.clone();
+        let double =
+            tokio::spawn(async move { bench.store.create_token(token, bench.act(AuditAction::CreateToken)).await });
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        release.await;
+        assert!(tasks.join_all().await.iter().all(|outcome| *outcome == IssueOutcome::Issued));
+        assert!(matches!(double.await.unwrap(), Err(StoreError::Corrupt(_))));
     }
 
     pub(crate) fn issue(&self, object: &Object, quota: QuotaLimit) -> IssueUpload {

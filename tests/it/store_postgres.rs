@@ -16,8 +16,7 @@ use std::time::{Duration, Instant};
 use vestibule::clock::Clock;
 use vestibule::domain::audit::{AuditAction, AuditEntry};
 use vestibule::store::postgres::{PostgresOptions, PostgresStore};
-use vestibule::store::sqlite::OnCommit;
-use vestibule::store::{AuditQuery, DeadLetter, IssueOutcome, Store, StoreError};
+use vestibule::store::{AuditQuery, DeadLetter, IssueOutcome, OnCommit, Store, StoreError};
 
 pub(crate) use database::{Database, Server};
 
@@ -68,22 +67,8 @@ async fn an_operation_that_the_database_refuses_does_not_fail_its_neighbours() {
     // While somebody else holds the table, everything below gathers in one batch.
     let mut other = postgres.database.connection().await;
     sqlx::raw_sql("BEGIN; LOCK TABLE audit, tokens, app_usage").execute(&mut other).await.unwrap();
-    let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..20 {
-        let bench = bench.clone();
-        tasks.spawn(async move {
-            let object = bench.object("where2eat", 10);
-            bench.store.issue_upload(bench.issue(&object, QUOTA)).await.unwrap()
-        });
-    }
-    let double = {
-        let bench = bench.clone();
-        tokio::spawn(async move { bench.store.create_token(token, bench.act(AuditAction::CreateToken)).await })
-    };
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
-    assert!(tasks.join_all().await.iter().all(|outcome| *outcome == IssueOutcome::Issued));
-    assert!(matches!(double.await.unwrap(), Err(StoreError::Corrupt(_))));
+    let release = async { drop(sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap()) };
+    bench.twenty_uploads_beside_a_refused_operation(token, release).await;
     postgres.database.assert_consistent().await;
     assert_eq!(postgres.database.count("objects").await, 20);
     assert_eq!(lines.lock().unwrap().lines().count(), 21, "each committed entry once, none of the refused");

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use jiff::SignedDuration;
 use vestibule::domain::audit::{AuditAction, AuditEntry, Outcome};
 use vestibule::domain::ids::ObjectId;
-use vestibule::store::sqlite::{OnCommit, SqliteOptions, SqliteStore};
-use vestibule::store::{AuditQuery, IssueOutcome, ObjectQuery, Store, StoreError};
+use vestibule::store::sqlite::{SqliteOptions, SqliteStore};
+use vestibule::store::{AuditQuery, IssueOutcome, ObjectQuery, OnCommit, Store, StoreError};
 
 use crate::store_conformance::{Bench, QUOTA};
 
@@ -254,22 +254,8 @@ async fn an_operation_that_the_database_refuses_does_not_fail_its_neighbours() {
     // While another process holds the lock, everything below gathers in one batch.
     let other = sqlite.other();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..20 {
-        let bench = bench.clone();
-        tasks.spawn(async move {
-            let object = bench.object("where2eat", 10);
-            bench.store.issue_upload(bench.issue(&object, QUOTA)).await.unwrap()
-        });
-    }
-    let double = {
-        let bench = bench.clone();
-        tokio::spawn(async move { bench.store.create_token(token, bench.act(AuditAction::CreateToken)).await })
-    };
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    other.execute_batch("COMMIT").unwrap();
-    assert!(tasks.join_all().await.iter().all(|outcome| *outcome == IssueOutcome::Issued));
-    assert!(matches!(double.await.unwrap(), Err(StoreError::Corrupt(_))));
+    let release = async { other.execute_batch("COMMIT").unwrap() };
+    bench.twenty_uploads_beside_a_refused_operation(token, release).await;
     assert_eq!(assert_consistent(bench.store.as_ref(), "where2eat").await.len(), 20);
     assert_eq!(lines.lock().unwrap().lines().count(), 21, "each committed entry once, none of the refused");
 }

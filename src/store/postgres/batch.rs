@@ -14,12 +14,14 @@ use uuid::Uuid;
 use super::error::Failure;
 use super::numbers::Numbers;
 use super::op::{Done, Line, Op};
-use super::rows::{Columns, int, text, to_json};
+use super::rows::{PgColumns, text, to_json};
 use super::{issue, jobs, objects, upkeep};
 use crate::domain::ids::AppName;
 use crate::domain::life::State;
 use crate::domain::object::Object;
 use crate::store::Usage;
+use crate::store::columns::Columns;
+use crate::store::values::int;
 
 /// Who writes: where its numbers come from, and the shard that it counts in.
 #[derive(Clone, Copy)]
@@ -164,7 +166,7 @@ const EVERYTHING: &str = concat!(
         WHERE app_usage.app = change.app
      ), new AS (
         INSERT INTO objects (",
-    super::rows::object_columns!(),
+    crate::store::columns::object_columns!(),
     ", state, held_bytes)
         SELECT * FROM UNNEST($13::uuid[], $14::uuid[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[],
             $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[], $26::text[], $27::bigint[],
@@ -276,7 +278,7 @@ pub(super) async fn lock_usage(
         let sql = "SELECT app, bytes, objects FROM app_usage WHERE app = ANY($1) ORDER BY app FOR UPDATE";
         let mut held = BTreeMap::new();
         for row in sqlx::query(sql).bind(&names).fetch_all(&mut *conn).await? {
-            let columns = &mut Columns::of(&row);
+            let columns = &mut PgColumns::of(&row);
             held.insert(columns.parsed()?, Usage { bytes: columns.unsigned()?, objects: columns.unsigned()? });
         }
         if held.len() == apps.len() {

@@ -19,9 +19,8 @@ use super::numbers::{self, Numbers};
 use super::op::{Done, Op};
 use super::{batch, partitions};
 use crate::clock::Clock;
-use crate::store::StoreError;
-use crate::store::reply::{Reply, reply};
-use crate::store::sqlite::OnCommit;
+use crate::store::reply::{Reply, answer_all, reply};
+use crate::store::{OnCommit, StoreError};
 
 /// Operations in one transaction at most.
 const MAX_BATCH: usize = 256;
@@ -56,6 +55,14 @@ struct Pending {
     op: Op,
     result: Option<Answered>,
     reply: Reply<Answered>,
+}
+
+impl Pending {
+    /// Hands the result to the caller; see [`Reply::answer`].
+    fn answer(self, followers: Vec<Waker>) -> Option<Waker> {
+        let none = || Err(StoreError::Unavailable("the operation was not run".into()));
+        self.reply.answer(self.result.unwrap_or_else(none), followers)
+    }
 }
 
 impl Committers {
@@ -129,7 +136,7 @@ impl Committer {
             self.serve(&mut requests).await;
             operations.record(requests.len() as f64);
             seconds.record(began.elapsed());
-            answer(requests.drain(..));
+            answer_all(requests.drain(..), |request| request.reply.thread, Pending::answer);
         }
     }
 
@@ -238,21 +245,4 @@ fn fail(requests: &mut [Pending], failure: &Failure) {
     for request in requests {
         request.result = Some(Err(failure.clone().into()));
     }
-}
-
-/// Hands out all results, then wakes one caller of each thread.
-fn answer(requests: impl Iterator<Item = Pending>) {
-    let none = || Err(StoreError::Unavailable("the operation was not run".into()));
-    let mut threads: Vec<(Pending, Vec<Waker>)> = Vec::new();
-    for request in requests {
-        match threads.iter_mut().find(|(first, _)| first.reply.thread == request.reply.thread) {
-            Some((_, followers)) => {
-                followers.extend(request.reply.answer(request.result.unwrap_or_else(none), Vec::new()));
-            }
-            None => threads.push((request, Vec::new())),
-        }
-    }
-    let wake =
-        |(first, followers): (Pending, Vec<Waker>)| first.reply.answer(first.result.unwrap_or_else(none), followers);
-    threads.into_iter().filter_map(wake).for_each(Waker::wake);
 }

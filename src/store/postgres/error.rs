@@ -29,6 +29,11 @@ impl Failure {
     pub(super) fn unreadable(what: &str, error: impl std::fmt::Display) -> Self {
         Failure::Refused(format!("{what}: {error}"))
     }
+
+    /// A value that has no text.
+    pub(super) fn unwritable(error: serde_json::Error) -> Self {
+        Failure::unreadable("a value that cannot be written", error)
+    }
 }
 
 impl From<sqlx::Error> for Failure {

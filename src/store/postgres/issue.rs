@@ -9,9 +9,11 @@ use super::batch::{Work, lock_usage};
 use super::error::Failure;
 use super::op::{Done, Line, Op, Upload};
 use super::reads;
-use super::rows::{Columns, int};
+use super::rows::PgColumns;
 use crate::domain::bytes::Sha256Digest;
 use crate::domain::object::Object;
+use crate::store::columns::Columns;
+use crate::store::values::int;
 use crate::store::{Idempotency, IssueDownload, IssueOutcome};
 
 /// What an idempotency key is unique within, and the key.
@@ -99,7 +101,7 @@ async fn known_keys<'a>(conn: &mut PgConnection, asked: &[(usize, &'a Upload)]) 
         .fetch_all(conn)
         .await?;
     for row in rows {
-        let columns = &mut Columns::of(&row);
+        let columns = &mut PgColumns::of(&row);
         let key = (columns.get()?, columns.get()?, columns.get()?, columns.get()?);
         known.insert(key, (columns.digest()?, Before::Committed(columns.get()?)));
     }
@@ -175,7 +177,7 @@ pub(super) async fn downloads<'a>(
     let rows = sqlx::query(sql).bind(&ids).fetch_all(&mut *conn).await?;
     let mut revisions = HashMap::new();
     for row in rows {
-        let columns = &mut Columns::of(&row);
+        let columns = &mut PgColumns::of(&row);
         revisions.insert(columns.get::<Uuid>()?, columns.get::<i64>()?);
     }
     let mut links = Vec::new();

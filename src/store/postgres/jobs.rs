@@ -10,10 +10,12 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::error::Failure;
-use super::rows::{Columns, limit, text};
+use super::rows::{PgColumns, text};
 use crate::domain::ids::ObjectId;
 use crate::domain::job::{JobKind, LeasedJob};
 use crate::store::ClaimJobs;
+use crate::store::columns::Columns;
+use crate::store::values::limit;
 
 /// Adds jobs; one that exists already is left as it is.
 pub(super) async fn insert(
@@ -45,7 +47,7 @@ pub(super) async fn claim(conn: &mut PgConnection, claim: &ClaimJobs) -> Result<
                    WHERE kind = $1 AND ready_at <= $2 ORDER BY ready_at LIMIT $3 FOR UPDATE SKIP LOCKED";
         let query = sqlx::query(sql).bind(kind.as_str()).bind(claim.now.as_microsecond()).bind(limit(claim.limit));
         for row in query.fetch_all(&mut *conn).await? {
-            let columns = &mut Columns::of(&row);
+            let columns = &mut PgColumns::of(&row);
             let (ready_at, object): (i64, _) = (columns.get()?, columns.object_id()?);
             let attempts = u32::try_from(columns.get::<i32>()?).unwrap_or(u32::MAX).saturating_add(1);
             let queued_at = columns.time()?;

@@ -35,10 +35,9 @@ use self::numbers::Numbers;
 use self::op::{Done, Line, Op, Upload};
 use self::partitions::Month;
 use self::readers::Readers;
-use super::sqlite::OnCommit;
 use super::{
     Advance, AdvanceOutcome, AuditQuery, ClaimJobs, DeadLetter, IssueDownload, IssueOutcome, IssueUpload, LinkHash,
-    LinkRecord, ObjectQuery, Statistics, Store, StoreError, TokenRecord, Usage, UseLink,
+    LinkRecord, ObjectQuery, OnCommit, Statistics, Store, StoreError, TokenRecord, Usage, UseLink,
 };
 use crate::clock::Clock;
 use crate::domain::audit::AuditEntry;

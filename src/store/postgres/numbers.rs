@@ -1,10 +1,10 @@
 //! Numbers for the audit trail that many writers make without asking each other.
 //!
 //! A number is the entry's millisecond, then eleven bits: five name the writer, six count within the millisecond. So the
-//! trail sorts by time, a month is a range of numbers, and no sequence is shared. A writer is a process: what it
-//! writes one after the other has rising numbers. Two of the same name meet at the primary key, and the one that was second
-//! takes another name; nothing is lost by it. Numbers stay below 2^53 until the
-//! year 2109, so that a client that reads JSON numbers as doubles can page with them.
+//! trail sorts by time, a month is a range of numbers, and no sequence is shared. A writer is a process: what it writes
+//! one after the other has rising numbers. Two of the same name meet at the primary key, and the one that was second takes
+//! another name; nothing is lost by it. Numbers stay below 2^53 until the year 2109, so that a client that reads JSON
+//! numbers as doubles can page with them.
 //!
 //! Invariant: a number is never below the time of its entry, and above it by [`AHEAD`] at most.
 

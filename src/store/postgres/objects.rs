@@ -8,9 +8,11 @@ use super::batch::Work;
 use super::error::Failure;
 use super::jobs;
 use super::op::Line;
-use super::rows::{Columns, int, to_json};
+use super::rows::{PgColumns, to_json};
 use crate::domain::ids::AppName;
 use crate::domain::life::{Life, State};
+use crate::store::columns::Columns;
+use crate::store::values::int;
 use crate::store::{Advance, AdvanceOutcome, UseLink};
 
 /// See [`crate::store::Store::use_link`].
@@ -47,7 +49,7 @@ pub(super) async fn advance<'a>(
     let sql = "SELECT state, app, size, held_bytes FROM objects WHERE id = $1 AND revision = $2 FOR UPDATE";
     let found = sqlx::query(sql).bind(id).bind(int(advance.from_revision)).fetch_optional(&mut *conn).await?;
     let Some(found) = found else { return Ok(AdvanceOutcome::Conflict) };
-    let columns = &mut Columns::of(&found);
+    let columns = &mut PgColumns::of(&found);
     let (from, app): (State, AppName) = (columns.named(State::from_name)?, columns.parsed()?);
     let (size, held) = (columns.unsigned()?, columns.get::<Option<i64>>()?);
     // The first write, and the last check: where the lease was lost nothing goes.

@@ -12,6 +12,7 @@ use crate::domain::grant::QuotaLimit;
 use crate::domain::ids::TokenId;
 use crate::domain::job::LeasedJob;
 use crate::domain::object::Object;
+use crate::store::values::audit_text;
 use crate::store::{
     Advance, AdvanceOutcome, ClaimJobs, DeadLetter, Idempotency, IssueDownload, IssueOutcome, StoreError, TokenRecord,
     UseLink,
@@ -26,18 +27,10 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) fn encode(entry: AuditEntry) -> Result<Self, StoreError> {
-        let unwritable = |error: &dyn std::fmt::Display| {
-            StoreError::Corrupt(format!("an audit entry that cannot be written: {error}"))
-        };
-        let mut json = Vec::with_capacity(USUAL);
-        serde_json::to_writer(&mut json, &entry).map_err(|error| unwritable(&error))?;
-        let json = String::from_utf8(json).map_err(|error| unwritable(&error))?;
+        let json = audit_text(&entry)?;
         Ok(Self { entry, json })
     }
 }
-
-/// Room for the text of most entries, in bytes.
-const USUAL: usize = 1024;
 
 /// A new upload.
 pub(super) struct Upload {

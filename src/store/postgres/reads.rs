@@ -6,17 +6,19 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use super::error::Failure;
 use super::numbers;
-use super::rows::{self, Columns, limit, object_columns, text, token_columns};
+use super::rows::{self, PgColumns, text};
 use crate::domain::audit::AuditEntry;
 use crate::domain::ids::{AppName, ObjectId, TokenId};
 use crate::domain::job::JobKind;
 use crate::domain::key::{Area, ObjectKey};
 use crate::domain::life::State;
 use crate::domain::object::Object;
+use crate::store::columns::{Columns, object_columns, token_columns};
+use crate::store::values::limit;
 use crate::store::{AuditQuery, DeadLetter, LinkHash, LinkRecord, ObjectQuery, Statistics, TokenRecord, Usage, names};
 
-fn all<T>(rows: &[PgRow], decode: impl Fn(&mut Columns<'_>) -> Result<T, Failure>) -> Result<Vec<T>, Failure> {
-    rows.iter().map(|row| decode(&mut Columns::of(row))).collect()
+fn all<T>(rows: &[PgRow], decode: impl Fn(&mut PgColumns<'_>) -> Result<T, Failure>) -> Result<Vec<T>, Failure> {
+    rows.iter().map(|row| decode(&mut PgColumns::of(row))).collect()
 }
 
 pub(super) async fn object(conn: &mut PgConnection, id: ObjectId) -> Result<Option<Object>, Failure> {
@@ -197,7 +199,7 @@ pub(super) async fn statistics(conn: &mut PgConnection) -> Result<Statistics, Fa
     let rows = sqlx::query(jobs).fetch_all(&mut *conn).await?;
     let jobs = all(&rows, |columns| Ok((columns.named(JobKind::from_name)?, columns.unsigned()?, columns.time()?)))?;
     let row = sqlx::query("SELECT count(*) FROM dead_letters").fetch_one(conn).await?;
-    Ok(Statistics { states, jobs, dead_letters: Columns::of(&row).unsigned()? })
+    Ok(Statistics { states, jobs, dead_letters: PgColumns::of(&row).unsigned()? })
 }
 
 pub(super) async fn setting(conn: &mut PgConnection, name: &str) -> Result<Option<Vec<u8>>, Failure> {

@@ -1,44 +1,33 @@
 //! Writes that concern no object: tokens, dead letters, settings, the probe, and the removal of what is old.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use sqlx::PgConnection;
 
 use super::batch::{self, Work};
 use super::error::Failure;
 use super::numbers::Numbers;
 use super::op::Line;
-use super::rows::{text, to_json, token_columns};
+use super::rows::text;
 use super::{partitions, reads};
 use crate::domain::ids::TokenId;
-use crate::store::{DeadLetter, TokenHolder, TokenRecord};
-
-/// How long idempotency keys, and links that are used or expired, are kept.
-const KEPT: SignedDuration = SignedDuration::from_hours(24);
-/// Rows of each table that one operation removes at most, so that it never holds up the batch for long.
-const AT_ONCE: i64 = 500;
-/// Longest body of a dead letter in bytes.
-const MAX_BODY: usize = 16 << 10;
+use crate::store::columns::token_columns;
+use crate::store::values::{AT_ONCE, HolderColumns, KEPT, kept};
+use crate::store::{DeadLetter, TokenRecord};
 
 /// Saves a token; its id must be new.
 pub(super) async fn insert_token(conn: &mut PgConnection, token: &TokenRecord) -> Result<(), Failure> {
-    let (holder, name, app, owner, environment, scopes) = match &token.holder {
-        TokenHolder::Workflow { app, workflow, owner, environment, scopes } => {
-            let scopes = to_json(scopes)?;
-            ("workflow", workflow.as_str(), Some(app), Some(owner), Some(environment.as_str()), scopes)
-        }
-        TokenHolder::Operator { name } => ("operator", name.as_str(), None, None, None, "[]".to_owned()),
-    };
+    let columns = HolderColumns::of(&token.holder).map_err(Failure::unwritable)?;
     let sql =
         concat!("INSERT INTO tokens (", token_columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)");
     sqlx::query(sql)
         .bind(token.id.as_str())
         .bind(&token.hash.0[..])
-        .bind(holder)
-        .bind(text(name))
-        .bind(app.map(|app| app.as_str()))
-        .bind(owner.map(|owner| owner.as_str()))
-        .bind(environment)
-        .bind(scopes)
+        .bind(columns.holder)
+        .bind(text(columns.name))
+        .bind(columns.app)
+        .bind(columns.owner)
+        .bind(columns.environment)
+        .bind(columns.scopes)
         .bind(token.created_at.as_microsecond())
         .bind(token.expires_at.map(Timestamp::as_microsecond))
         .bind(token.revoked_at.map(Timestamp::as_microsecond))
@@ -70,14 +59,13 @@ pub(super) async fn dead_letter(
     numbers: &Numbers,
 ) -> Result<(), Failure> {
     let body = text(&letter.body);
-    let end = (0..=MAX_BODY.min(body.len())).rev().find(|&end| body.is_char_boundary(end)).unwrap_or(0);
     let insert = sqlx::query("INSERT INTO dead_letters (seq, source, at, reason, body) VALUES ($1, $2, $3, $4, $5)");
     insert
         .bind(numbers.next(letter.at))
         .bind(text(&letter.source))
         .bind(letter.at.as_microsecond())
         .bind(text(&letter.reason))
-        .bind(&body[..end])
+        .bind(kept(&body))
         .execute(conn)
         .await?;
     Ok(())

@@ -8,11 +8,12 @@ use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::error::Failure;
-use super::rows::{self, int, uint};
+use super::rows::{self, uint};
 use crate::domain::audit::AuditEntry;
 use crate::domain::ids::{AppName, ObjectId, TokenId};
 use crate::domain::life::State;
 use crate::domain::object::Object;
+use crate::store::values::{audit_text, int};
 use crate::store::{StoreError, Usage};
 
 /// An audit entry as its row, encoded before it is queued: not on the writer's thread.
@@ -26,12 +27,7 @@ pub(super) struct AuditLine {
 
 impl AuditLine {
     pub(super) fn encode(entry: AuditEntry) -> Result<Self, StoreError> {
-        let unwritable = |error: &dyn std::fmt::Display| {
-            StoreError::Corrupt(format!("an audit entry that cannot be written: {error}"))
-        };
-        let mut json = Vec::with_capacity(USUAL);
-        serde_json::to_writer(&mut json, &entry).map_err(|error| unwritable(&error))?;
-        let json = String::from_utf8(json).map_err(|error| unwritable(&error))?;
+        let json = audit_text(&entry)?;
         let AuditEntry { time, app, token_id: token, object_id: object, .. } = entry;
         Ok(Self { time, app, token, object, json })
     }
@@ -41,9 +37,6 @@ impl AuditLine {
         serde_json::from_str(&self.json).map_err(|error| Failure::unreadable("an audit entry", error))
     }
 }
-
-/// Room for the text of most entries, in bytes.
-const USUAL: usize = 1024;
 
 /// One open transaction.
 pub(super) struct Batch<'c> {

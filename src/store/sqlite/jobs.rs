@@ -13,6 +13,8 @@ use super::rows;
 use crate::domain::ids::ObjectId;
 use crate::domain::job::{JobKind, LeasedJob};
 use crate::store::ClaimJobs;
+use crate::store::columns::Columns;
+use crate::store::values::limit;
 
 /// Adds a job; one that exists already is left as it is.
 pub(super) fn insert(batch: &Batch<'_>, object: ObjectId, kind: JobKind, due: Timestamp) -> Result<(), Failure> {
@@ -25,7 +27,7 @@ pub(super) fn insert(batch: &Batch<'_>, object: ObjectId, kind: JobKind, due: Ti
 
 /// Takes due jobs, the longest due first.
 pub(super) fn claim(batch: &Batch<'_>, claim: &ClaimJobs) -> Result<Vec<LeasedJob>, Failure> {
-    let (now, limit) = (claim.now.as_microsecond(), i64::try_from(claim.limit).unwrap_or(i64::MAX));
+    let (now, limit) = (claim.now.as_microsecond(), limit(claim.limit));
     let mut due = Vec::new();
     // One query for each kind, so that each reads its index from the front and no backlog is sorted.
     for kind in &claim.kinds {

@@ -18,7 +18,6 @@ mod upkeep;
 mod writer;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,16 +28,12 @@ use self::readers::Readers;
 use self::writer::{Writer, WriterSettings};
 use super::{
     Advance, AdvanceOutcome, AuditQuery, ClaimJobs, DeadLetter, IssueDownload, IssueOutcome, IssueUpload, LinkHash,
-    LinkRecord, ObjectQuery, Statistics, Store, StoreError, TokenRecord, Usage, UseLink,
+    LinkRecord, ObjectQuery, OnCommit, Statistics, Store, StoreError, TokenRecord, Usage, UseLink,
 };
 use crate::domain::audit::AuditEntry;
 use crate::domain::ids::{AppName, ObjectId, TokenId};
 use crate::domain::job::{JobKind, LeasedJob};
 use crate::domain::object::Object;
-
-/// Receives the audit entries of each commit as JSON lines, each with its line end, in their order, on the writer's
-/// thread, after the commit and before the callers get their answers. Must be quick and must not fail.
-pub type OnCommit = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// How the store behaves under load. The defaults fit a single node.
 #[derive(Clone, Debug)]

@@ -7,11 +7,13 @@ use rusqlite::{OptionalExtension, params};
 
 use super::batch::{AuditLine, Batch};
 use super::error::Failure;
-use super::rows::{self, int, uint};
+use super::rows::{self, uint};
 use super::{jobs, reads};
 use crate::domain::grant::QuotaLimit;
 use crate::domain::life::{Life, State};
 use crate::domain::object::Object;
+use crate::store::columns::Columns;
+use crate::store::values::int;
 use crate::store::{Advance, AdvanceOutcome, Idempotency, IssueDownload, IssueOutcome, Usage, UseLink};
 
 /// See [`crate::store::Store::issue_upload`].

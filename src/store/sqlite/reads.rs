@@ -7,13 +7,15 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, ToSql};
 
 use super::error::Failure;
-use super::rows::{self, many, object_columns, one, token_columns};
+use super::rows::{self, many, one};
 use crate::domain::audit::AuditEntry;
 use crate::domain::ids::{AppName, ObjectId, TokenId};
 use crate::domain::job::JobKind;
 use crate::domain::key::{Area, ObjectKey};
 use crate::domain::life::State;
 use crate::domain::object::Object;
+use crate::store::columns::{Columns, object_columns, token_columns};
+use crate::store::values::limit;
 use crate::store::{AuditQuery, DeadLetter, LinkHash, LinkRecord, ObjectQuery, Statistics, TokenRecord, names};
 
 pub(super) fn object(conn: &Connection, id: ObjectId) -> Result<Option<Object>, Failure> {
@@ -166,8 +168,4 @@ pub(super) fn statistics(conn: &Connection) -> Result<Statistics, Failure> {
 pub(super) fn setting(conn: &Connection, name: &str) -> Result<Option<Vec<u8>>, Failure> {
     let mut query = conn.prepare_cached("SELECT value FROM settings WHERE name = ?1")?;
     Ok(query.query_row([name], |row| row.get(0)).optional()?)
-}
-
-fn limit(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }

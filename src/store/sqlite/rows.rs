@@ -1,41 +1,32 @@
-//! Domain types to columns and back.
+//! Rows of SQLite: how its columns are read, and how whole objects and tokens are written.
 //!
-//! Nothing is trusted on the way back: every column is parsed again, and a row that this version does not understand is
-//! an error with the column's name, never a guess. The order of columns is written once for each table.
-
-use std::str::FromStr;
+//! What a row means is in [`crate::store::columns`]. Ids are kept as their text.
 
 use jiff::Timestamp;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, Statement, ToSql, params};
-use serde::de::DeserializeOwned;
 
 use super::error::Failure;
-use crate::domain::bytes::Sha256Digest;
-use crate::domain::filename::Filename;
-use crate::domain::key::{Area, ObjectKey, ObjectKeys};
+use crate::domain::ids::{GrantId, ObjectId};
 use crate::domain::life::Life;
 use crate::domain::object::Object;
-use crate::store::{TokenHolder, TokenRecord, names};
+use crate::store::TokenRecord;
+use crate::store::columns::{self, Columns, object_columns, token_columns};
+use crate::store::values::{HolderColumns, int};
 
-/// An unsigned number as SQLite keeps it. Callers refuse sizes beyond `i64` before they come here.
-pub(super) fn int(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-/// Back again; the schema's checks keep negative numbers out.
+/// An unsigned number again; the schema's checks keep negative ones out.
 pub(super) fn uint(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 
 /// The columns of a row from left to right.
-pub(super) struct Columns<'r> {
+pub(super) struct SqliteColumns<'r> {
     row: &'r Row<'r>,
     next: usize,
 }
 
-impl<'r> Columns<'r> {
-    pub(super) fn of(row: &'r Row<'r>) -> Self {
+impl<'r> SqliteColumns<'r> {
+    fn of(row: &'r Row<'r>) -> Self {
         Self { row, next: 0 }
     }
 
@@ -43,6 +34,10 @@ impl<'r> Columns<'r> {
         self.next += 1;
         Ok(self.row.get_ref(self.next - 1)?)
     }
+}
+
+impl<'r> Columns<'r> for SqliteColumns<'r> {
+    type Failure = Failure;
 
     fn unreadable(&self, error: impl std::fmt::Display) -> Failure {
         let name = self.row.as_ref().column_name(self.next - 1).unwrap_or("?").to_owned();
@@ -53,72 +48,29 @@ impl<'r> Columns<'r> {
         self.value()?.as_str_or_null().map_err(|error| self.unreadable(error))
     }
 
-    pub(super) fn str(&mut self) -> Result<&'r str, Failure> {
-        self.value()?.as_str().map_err(|error| self.unreadable(error))
-    }
-
-    pub(super) fn text(&mut self) -> Result<String, Failure> {
-        self.str().map(str::to_owned)
-    }
-
-    fn optional_text(&mut self) -> Result<Option<String>, Failure> {
-        Ok(self.optional_str()?.map(str::to_owned))
-    }
-
-    pub(super) fn parsed<T: FromStr<Err: std::fmt::Display>>(&mut self) -> Result<T, Failure> {
-        self.with(T::from_str)
-    }
-
-    /// A text that `read` understands.
-    pub(super) fn with<T, E: std::fmt::Display>(
-        &mut self,
-        read: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Result<T, Failure> {
-        let text = self.str()?;
-        read(text).map_err(|error| self.unreadable(error))
-    }
-
-    /// A text that is the name of something.
-    pub(super) fn named<T>(&mut self, from_name: impl FnOnce(&str) -> Option<T>) -> Result<T, Failure> {
-        let text = self.str()?;
-        from_name(text).ok_or_else(|| self.unreadable(format_args!("'{text}' is unknown")))
-    }
-
-    pub(super) fn json<T: DeserializeOwned>(&mut self) -> Result<T, Failure> {
-        self.with(|text| serde_json::from_str(text))
-    }
-
-    pub(super) fn number(&mut self) -> Result<i64, Failure> {
-        self.value()?.as_i64().map_err(|error| self.unreadable(error))
-    }
-
-    pub(super) fn optional_number(&mut self) -> Result<Option<i64>, Failure> {
+    fn optional_number(&mut self) -> Result<Option<i64>, Failure> {
         self.value()?.as_i64_or_null().map_err(|error| self.unreadable(error))
     }
 
-    pub(super) fn unsigned(&mut self) -> Result<u64, Failure> {
-        let number = self.number()?;
-        u64::try_from(number).map_err(|error| self.unreadable(error))
+    fn optional_bytes(&mut self) -> Result<Option<&'r [u8]>, Failure> {
+        self.value()?.as_blob_or_null().map_err(|error| self.unreadable(error))
     }
 
-    pub(super) fn time(&mut self) -> Result<Timestamp, Failure> {
-        let micros = self.number()?;
-        Timestamp::from_microsecond(micros).map_err(|error| self.unreadable(error))
+    fn object_id(&mut self) -> Result<ObjectId, Failure> {
+        self.parsed()
     }
 
-    fn optional_time(&mut self) -> Result<Option<Timestamp>, Failure> {
-        let micros = self.optional_number()?;
-        micros.map(Timestamp::from_microsecond).transpose().map_err(|error| self.unreadable(error))
+    fn grant_id(&mut self) -> Result<GrantId, Failure> {
+        self.parsed()
     }
+}
 
-    pub(super) fn digest(&mut self) -> Result<Sha256Digest, Failure> {
-        self.optional_digest()?.ok_or_else(|| self.unreadable("missing"))
-    }
+pub(super) fn object(columns: &mut SqliteColumns<'_>) -> Result<Object, Failure> {
+    columns::object(columns)
+}
 
-    fn optional_digest(&mut self) -> Result<Option<Sha256Digest>, Failure> {
-        let bytes = self.value()?.as_blob_or_null().map_err(|error| self.unreadable(error))?;
-        bytes.map(|bytes| bytes.try_into().map(Sha256Digest)).transpose().map_err(|error| self.unreadable(error))
-    }
+pub(super) fn token(columns: &mut SqliteColumns<'_>) -> Result<TokenRecord, Failure> {
+    columns::token(columns)
 }
 
 /// The first row, decoded.
@@ -126,11 +78,11 @@ pub(super) fn one<T>(
     conn: &Connection,
     sql: &str,
     params: &[&dyn ToSql],
-    decode: impl FnOnce(&mut Columns<'_>) -> Result<T, Failure>,
+    decode: impl FnOnce(&mut SqliteColumns<'_>) -> Result<T, Failure>,
 ) -> Result<Option<T>, Failure> {
     let mut statement = conn.prepare_cached(sql)?;
     let mut rows = statement.query(params)?;
-    rows.next()?.map(|row| decode(&mut Columns::of(row))).transpose()
+    rows.next()?.map(|row| decode(&mut SqliteColumns::of(row))).transpose()
 }
 
 /// Every row, decoded.
@@ -138,58 +90,15 @@ pub(super) fn many<T>(
     conn: &Connection,
     sql: &str,
     params: &[&dyn ToSql],
-    mut decode: impl FnMut(&mut Columns<'_>) -> Result<T, Failure>,
+    mut decode: impl FnMut(&mut SqliteColumns<'_>) -> Result<T, Failure>,
 ) -> Result<Vec<T>, Failure> {
     let mut statement = conn.prepare_cached(sql)?;
     let mut rows = statement.query(params)?;
     let mut decoded = Vec::new();
     while let Some(row) = rows.next()? {
-        decoded.push(decode(&mut Columns::of(row))?);
+        decoded.push(decode(&mut SqliteColumns::of(row))?);
     }
     Ok(decoded)
-}
-
-/// What [`object`] reads, in its order.
-macro_rules! object_columns {
-    () => {
-        "id, grant_id, app, workflow, token_id, owner, environment, user_id, target, staging_path, served_path, \
-         filename, original_filename, content_type, size, sha256, method, classification, lawful_basis, residency, \
-         metadata, created_at, upload_expires_at, updated_at, revision, life"
-    };
-}
-pub(super) use object_columns;
-
-pub(super) fn object(columns: &mut Columns<'_>) -> Result<Object, Failure> {
-    Ok(Object {
-        id: columns.parsed()?,
-        grant: columns.parsed()?,
-        app: columns.parsed()?,
-        workflow: columns.parsed()?,
-        token: columns.parsed()?,
-        owner: columns.parsed()?,
-        environment: columns.named(names::environment)?,
-        user: columns.optional_text()?,
-        target: columns.parsed()?,
-        keys: ObjectKeys {
-            staging: columns.with(|path| ObjectKey::parse(Area::Staging, path))?,
-            served: columns.with(|path| ObjectKey::parse(Area::Served, path))?,
-        },
-        filename: columns.with(Filename::sanitise)?,
-        original_filename: columns.text()?,
-        content_type: columns.parsed()?,
-        size: columns.unsigned()?,
-        sha256: columns.optional_digest()?,
-        method: columns.named(names::method)?,
-        classification: columns.parsed()?,
-        lawful_basis: columns.optional_text()?,
-        residency: columns.str()?.into(),
-        metadata: columns.json()?,
-        created_at: columns.time()?,
-        upload_expires_at: columns.time()?,
-        updated_at: columns.time()?,
-        revision: columns.unsigned()?,
-        life: columns.json()?,
-    })
 }
 
 /// What [`insert_object`] runs.
@@ -240,47 +149,12 @@ pub(super) fn life(life: &Life) -> Result<String, Failure> {
 }
 
 /// Any value as a JSON column.
-pub(super) fn to_json(value: &impl serde::Serialize) -> Result<String, Failure> {
-    serde_json::to_string(value).map_err(|error| Failure::unreadable("a value that cannot be written", error))
-}
-
-/// What [`token`] reads, in its order.
-macro_rules! token_columns {
-    () => {
-        "id, hash, holder, name, app, owner, environment, scopes, created_at, expires_at, revoked_at"
-    };
-}
-pub(super) use token_columns;
-
-pub(super) fn token(columns: &mut Columns<'_>) -> Result<TokenRecord, Failure> {
-    let (id, hash) = (columns.parsed()?, columns.digest()?);
-    let holder = if columns.str()? == "operator" {
-        let name = columns.text()?;
-        for _ in ["app", "owner", "environment", "scopes"] {
-            columns.value()?;
-        }
-        TokenHolder::Operator { name }
-    } else {
-        TokenHolder::Workflow {
-            workflow: columns.parsed()?,
-            app: columns.parsed()?,
-            owner: columns.parsed()?,
-            environment: columns.named(names::environment)?,
-            scopes: columns.json()?,
-        }
-    };
-    let (created_at, expires_at, revoked_at) = (columns.time()?, columns.optional_time()?, columns.optional_time()?);
-    Ok(TokenRecord { id, hash, holder, created_at, expires_at, revoked_at })
+fn to_json(value: &impl serde::Serialize) -> Result<String, Failure> {
+    serde_json::to_string(value).map_err(Failure::unwritable)
 }
 
 pub(super) fn insert_token(conn: &Connection, token: &TokenRecord) -> Result<(), Failure> {
-    let (holder, name, app, owner, environment, scopes) = match &token.holder {
-        TokenHolder::Workflow { app, workflow, owner, environment, scopes } => {
-            let scopes = to_json(scopes)?;
-            ("workflow", workflow.as_str(), Some(app), Some(owner), Some(environment.as_str()), scopes)
-        }
-        TokenHolder::Operator { name } => ("operator", name.as_str(), None, None, None, "[]".to_owned()),
-    };
+    let columns = HolderColumns::of(&token.holder).map_err(Failure::unwritable)?;
     let mut insert = conn.prepare_cached(concat!(
         "INSERT INTO tokens (",
         token_columns!(),
@@ -289,12 +163,12 @@ pub(super) fn insert_token(conn: &Connection, token: &TokenRecord) -> Result<(),
     insert.execute(params![
         token.id.as_str(),
         token.hash.0,
-        holder,
-        name,
-        app.map(|app| app.as_str()),
-        owner.map(|owner| owner.as_str()),
-        environment,
-        scopes,
+        columns.holder,
+        columns.name,
+        columns.app,
+        columns.owner,
+        columns.environment,
+        columns.scopes,
         token.created_at.as_microsecond(),
         token.expires_at.map(Timestamp::as_microsecond),
         token.revoked_at.map(Timestamp::as_microsecond),

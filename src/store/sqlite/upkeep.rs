@@ -1,6 +1,6 @@
 //! Writes that concern no object: tokens, dead letters, settings, the probe, and the removal of what is old.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rusqlite::params;
 
 use super::batch::{AuditLine, Batch};
@@ -8,13 +8,7 @@ use super::error::Failure;
 use super::reads;
 use crate::domain::ids::TokenId;
 use crate::store::DeadLetter;
-
-/// How long idempotency keys, and links that are used or expired, are kept.
-const KEPT: SignedDuration = SignedDuration::from_hours(24);
-/// Rows of each table that one operation removes at most, so that it never holds up the batch for long.
-const AT_ONCE: i64 = 500;
-/// Longest body of a dead letter in bytes.
-const MAX_BODY: usize = 16 << 10;
+use crate::store::values::{AT_ONCE, KEPT, kept};
 
 /// See [`crate::store::Store::revoke_token`].
 pub(super) fn revoke_token(
@@ -34,10 +28,9 @@ pub(super) fn revoke_token(
 
 /// See [`crate::store::Store::dead_letter`].
 pub(super) fn dead_letter(batch: &Batch<'_>, letter: &DeadLetter) -> Result<(), Failure> {
-    let end = (0..=MAX_BODY.min(letter.body.len())).rev().find(|&end| letter.body.is_char_boundary(end)).unwrap_or(0);
     let mut insert =
         batch.conn.prepare_cached("INSERT INTO dead_letters (source, at, reason, body) VALUES (?1, ?2, ?3, ?4)")?;
-    insert.execute(params![letter.source, letter.at.as_microsecond(), letter.reason, &letter.body[..end]])?;
+    insert.execute(params![letter.source, letter.at.as_microsecond(), letter.reason, kept(&letter.body)])?;
     Ok(())
 }
 

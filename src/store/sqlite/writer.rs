@@ -17,13 +17,12 @@ use thread_priority::{
     set_thread_priority_and_policy, thread_native_id,
 };
 
-use super::OnCommit;
 use super::batch::Batch;
 use super::checkpoint::Checkpointer;
 use super::error::Failure;
 use super::schema;
-use crate::store::StoreError;
-use crate::store::reply::{Reply, reply};
+use crate::store::reply::{Reply, answer_all, reply};
+use crate::store::{OnCommit, StoreError};
 
 /// Operations in one transaction at most: beyond it a commit costs no less for each.
 const MAX_BATCH: usize = 256;
@@ -191,7 +190,7 @@ impl Loop {
             operations.record(requests.len() as f64);
             seconds.record(began.elapsed());
             let served = requests.len();
-            answer(requests.drain(..));
+            answer_all(requests.drain(..), |request| request.thread(), |request, followers| request.answer(followers));
             self.checkpointer.committed(served, self.conn.as_ref());
         }
     }
@@ -233,19 +232,6 @@ impl Loop {
         }
         done
     }
-}
-
-/// Hands out all results, then wakes one caller of each thread.
-fn answer(requests: impl Iterator<Item = Box<dyn Pending>>) {
-    let mut threads: Vec<(Box<dyn Pending>, Vec<Waker>)> = Vec::new();
-    for request in requests {
-        let thread = request.thread();
-        match threads.iter_mut().find(|(first, _)| first.thread() == thread) {
-            Some((_, followers)) => followers.extend(request.answer(Vec::new())),
-            None => threads.push((request, Vec::new())),
-        }
-    }
-    threads.into_iter().filter_map(|(first, followers)| first.answer(followers)).for_each(Waker::wake);
 }
 
 fn run(conn: &Connection, requests: &mut [Box<dyn Pending>], lines: Option<&mut String>) -> Result<(), Failure> {

@@ -32,7 +32,7 @@ impl Drop for Marker {
 
 /// Kills the gateway where it stands still, and starts it without the fault.
 async fn killed_and_started_again(cloud: &mut Cloud) {
-    let marker = cloud._keep.iter().find_map(|kept| kept.downcast_ref::<Marker>()).unwrap().0.clone();
+    let marker = cloud.keep.iter().find_map(|kept| kept.downcast_ref::<Marker>()).unwrap().0.clone();
     let started = Instant::now();
     while !marker.exists() {
         assert!(started.elapsed() < PATIENCE, "the point was never reached:\n{}", cloud.gateway.log());

@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row};
 use vestibule::clock::Clock;
-use vestibule::store::StoreError;
 use vestibule::store::postgres::{PostgresOptions, PostgresStore, PostgresUrl, migrate};
-use vestibule::store::sqlite::OnCommit;
+use vestibule::store::{OnCommit, StoreError};
 
 use crate::harness;
 

@@ -1,0 +1,169 @@
+//! Columns to domain types, the same for every database.
+//!
+//! Nothing is trusted on the way back: every column is parsed again, and a row that this version does not understand is
+//! an error with the column's name, never a guess. The order of columns is written once for each table. What a driver
+//! has to bring is how it reads a text, a number, bytes and an id.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+
+use super::{TokenHolder, TokenRecord, names};
+use crate::domain::bytes::Sha256Digest;
+use crate::domain::filename::Filename;
+use crate::domain::ids::{GrantId, ObjectId};
+use crate::domain::key::{Area, ObjectKey, ObjectKeys};
+use crate::domain::object::Object;
+
+/// The columns of a row from left to right. `'r` is the row's.
+pub(super) trait Columns<'r> {
+    /// The driver's reason for a failed statement.
+    type Failure;
+
+    /// The failure of the column that was read last.
+    fn unreadable(&self, error: impl Display) -> Self::Failure;
+
+    fn optional_str(&mut self) -> Result<Option<&'r str>, Self::Failure>;
+
+    fn optional_number(&mut self) -> Result<Option<i64>, Self::Failure>;
+
+    fn optional_bytes(&mut self) -> Result<Option<&'r [u8]>, Self::Failure>;
+
+    fn object_id(&mut self) -> Result<ObjectId, Self::Failure>;
+
+    fn grant_id(&mut self) -> Result<GrantId, Self::Failure>;
+
+    fn str(&mut self) -> Result<&'r str, Self::Failure> {
+        self.optional_str()?.ok_or_else(|| self.unreadable("missing"))
+    }
+
+    fn text(&mut self) -> Result<String, Self::Failure> {
+        self.str().map(str::to_owned)
+    }
+
+    fn optional_text(&mut self) -> Result<Option<String>, Self::Failure> {
+        Ok(self.optional_str()?.map(str::to_owned))
+    }
+
+    fn parsed<T: FromStr<Err: Display>>(&mut self) -> Result<T, Self::Failure> {
+        self.with(T::from_str)
+    }
+
+    /// A text that `read` understands.
+    fn with<T, E: Display>(&mut self, read: impl FnOnce(&str) -> Result<T, E>) -> Result<T, Self::Failure> {
+        let text = self.str()?;
+        read(text).map_err(|error| self.unreadable(error))
+    }
+
+    /// A text that is the name of something.
+    fn named<T>(&mut self, from_name: impl FnOnce(&str) -> Option<T>) -> Result<T, Self::Failure> {
+        let text = self.str()?;
+        from_name(text).ok_or_else(|| self.unreadable(format_args!("'{text}' is unknown")))
+    }
+
+    fn json<T: DeserializeOwned>(&mut self) -> Result<T, Self::Failure> {
+        self.with(|text| serde_json::from_str(text))
+    }
+
+    fn number(&mut self) -> Result<i64, Self::Failure> {
+        self.optional_number()?.ok_or_else(|| self.unreadable("missing"))
+    }
+
+    fn unsigned(&mut self) -> Result<u64, Self::Failure> {
+        let number = self.number()?;
+        u64::try_from(number).map_err(|error| self.unreadable(error))
+    }
+
+    fn time(&mut self) -> Result<Timestamp, Self::Failure> {
+        let micros = self.number()?;
+        Timestamp::from_microsecond(micros).map_err(|error| self.unreadable(error))
+    }
+
+    fn optional_time(&mut self) -> Result<Option<Timestamp>, Self::Failure> {
+        let micros = self.optional_number()?;
+        micros.map(Timestamp::from_microsecond).transpose().map_err(|error| self.unreadable(error))
+    }
+
+    fn digest(&mut self) -> Result<Sha256Digest, Self::Failure> {
+        self.optional_digest()?.ok_or_else(|| self.unreadable("missing"))
+    }
+
+    fn optional_digest(&mut self) -> Result<Option<Sha256Digest>, Self::Failure> {
+        let bytes = self.optional_bytes()?;
+        bytes.map(|bytes| bytes.try_into().map(Sha256Digest)).transpose().map_err(|error| self.unreadable(error))
+    }
+}
+
+/// What [`object`] reads, in its order.
+macro_rules! object_columns {
+    () => {
+        "id, grant_id, app, workflow, token_id, owner, environment, user_id, target, staging_path, served_path, \
+         filename, original_filename, content_type, size, sha256, method, classification, lawful_basis, residency, \
+         metadata, created_at, upload_expires_at, updated_at, revision, life"
+    };
+}
+pub(super) use object_columns;
+
+pub(super) fn object<'r, C: Columns<'r>>(columns: &mut C) -> Result<Object, C::Failure> {
+    Ok(Object {
+        id: columns.object_id()?,
+        grant: columns.grant_id()?,
+        app: columns.parsed()?,
+        workflow: columns.parsed()?,
+        token: columns.parsed()?,
+        owner: columns.parsed()?,
+        environment: columns.named(names::environment)?,
+        user: columns.optional_text()?,
+        target: columns.parsed()?,
+        keys: ObjectKeys {
+            staging: columns.with(|path| ObjectKey::parse(Area::Staging, path))?,
+            served: columns.with(|path| ObjectKey::parse(Area::Served, path))?,
+        },
+        filename: columns.with(Filename::sanitise)?,
+        original_filename: columns.text()?,
+        content_type: columns.parsed()?,
+        size: columns.unsigned()?,
+        sha256: columns.optional_digest()?,
+        method: columns.named(names::method)?,
+        classification: columns.parsed()?,
+        lawful_basis: columns.optional_text()?,
+        residency: columns.str()?.into(),
+        metadata: columns.json()?,
+        created_at: columns.time()?,
+        upload_expires_at: columns.time()?,
+        updated_at: columns.time()?,
+        revision: columns.unsigned()?,
+        life: columns.json()?,
+    })
+}
+
+/// What [`token`] reads, in its order.
+macro_rules! token_columns {
+    () => {
+        "id, hash, holder, name, app, owner, environment, scopes, created_at, expires_at, revoked_at"
+    };
+}
+pub(super) use token_columns;
+
+pub(super) fn token<'r, C: Columns<'r>>(columns: &mut C) -> Result<TokenRecord, C::Failure> {
+    let (id, hash) = (columns.parsed()?, columns.digest()?);
+    let holder = if columns.str()? == "operator" {
+        let name = columns.text()?;
+        for _ in ["app", "owner", "environment", "scopes"] {
+            columns.optional_str()?;
+        }
+        TokenHolder::Operator { name }
+    } else {
+        TokenHolder::Workflow {
+            workflow: columns.parsed()?,
+            app: columns.parsed()?,
+            owner: columns.parsed()?,
+            environment: columns.named(names::environment)?,
+            scopes: columns.json()?,
+        }
+    };
+    let (created_at, expires_at, revoked_at) = (columns.time()?, columns.optional_time()?, columns.optional_time()?);
+    Ok(TokenRecord { id, hash, holder, created_at, expires_at, revoked_at })
+}

@@ -1,0 +1,87 @@
+//! Domain types to column values, and the bounds that both databases keep.
+//!
+//! What a driver's own types decide (ids, text that may not hold NUL) stays with the driver.
+
+use std::fmt::Display;
+
+use jiff::SignedDuration;
+
+use super::{StoreError, TokenHolder};
+use crate::domain::audit::AuditEntry;
+
+/// How long idempotency keys, and links that are used or expired, are kept.
+pub(super) const KEPT: SignedDuration = SignedDuration::from_hours(24);
+/// Rows of each table that one operation removes at most, so that it never holds up the batch for long.
+pub(super) const AT_ONCE: i64 = 500;
+/// Longest body of a dead letter in bytes.
+const MAX_BODY: usize = 16 << 10;
+/// Room for the text of most audit entries, in bytes.
+const USUAL: usize = 1024;
+
+/// An unsigned number as a database keeps it. Callers refuse sizes beyond `i64` before they come here.
+pub(super) fn int(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// A number of rows as a `LIMIT`.
+pub(super) fn limit(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// As much of a dead letter's body as is kept.
+pub(super) fn kept(body: &str) -> &str {
+    let end = (0..=MAX_BODY.min(body.len())).rev().find(|&end| body.is_char_boundary(end)).unwrap_or(0);
+    &body[..end]
+}
+
+/// An audit entry as its column: JSON on one line.
+pub(super) fn audit_text(entry: &AuditEntry) -> Result<String, StoreError> {
+    fn unwritable(error: impl Display) -> StoreError {
+        StoreError::Corrupt(format!("an audit entry that cannot be written: {error}"))
+    }
+    let mut json = Vec::with_capacity(USUAL);
+    serde_json::to_writer(&mut json, entry).map_err(unwritable)?;
+    String::from_utf8(json).map_err(unwritable)
+}
+
+/// Who holds a token, as the six columns that say so.
+pub(super) struct HolderColumns<'t> {
+    pub(super) holder: &'static str,
+    pub(super) name: &'t str,
+    pub(super) app: Option<&'t str>,
+    pub(super) owner: Option<&'t str>,
+    pub(super) environment: Option<&'static str>,
+    pub(super) scopes: String,
+}
+
+impl<'t> HolderColumns<'t> {
+    pub(super) fn of(holder: &'t TokenHolder) -> serde_json::Result<Self> {
+        Ok(match holder {
+            TokenHolder::Workflow { app, workflow, owner, environment, scopes } => Self {
+                holder: "workflow",
+                name: workflow.as_str(),
+                app: Some(app.as_str()),
+                owner: Some(owner.as_str()),
+                environment: Some(environment.as_str()),
+                scopes: serde_json::to_string(scopes)?,
+            },
+            TokenHolder::Operator { name } => {
+                Self { holder: "operator", name, app: None, owner: None, environment: None, scopes: "[]".to_owned() }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_body_is_cut_between_characters() {
+        assert_eq!(kept("short"), "short");
+        let long = "é".repeat(MAX_BODY);
+        assert_eq!(kept(&long).len(), MAX_BODY);
+        let odd = format!("a{long}");
+        assert_eq!(kept(&odd).len(), MAX_BODY - 1);
+    }
+}
