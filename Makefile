@@ -6,7 +6,7 @@ FEATURES := --features fault-points
 # rustup puts cargo here; a shell that was open before does not have it in its path yet.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench fmt clean-environment
+.PHONY: help demo test check bench chaos fmt clean-environment
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,8 @@ test: ## every test, on LocalStack, Azurite, PostgreSQL and clamd, which are ins
 	@scripts/need cargo cc nextest
 	@localstack/up
 	@scripts/test $(FEATURES)
+	@tests/chaos/run --check
+	@tests/chaos/run --list tests/chaos/regressions.txt
 
 check: ## format, lints, documentation, licences, generated files, example policies
 	@scripts/need cargo cc fmt clippy deny
@@ -32,6 +34,10 @@ check: ## format, lints, documentation, licences, generated files, example polic
 bench: ## speed of minting, deciding and committing, and of a whole request beside bare actix
 	@scripts/need cargo cc wrk
 	@benches/load/run
+
+chaos: ## faults of all kinds against real nodes: SEEDS=n from SEED_START on, or one SEED=s
+	@scripts/need cargo cc
+	@tests/chaos/run $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20) --start $(or $(SEED_START),1))
 
 fmt: ## format the Rust files
 	@scripts/need cargo fmt

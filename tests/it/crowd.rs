@@ -2,7 +2,7 @@
 //!
 //! Every event is delivered twice, out of order, and one in ten never. The objects are clean files of five types, the
 //! EICAR test file, files of another type than declared, and uploads that the storage refuses or that never come. All
-//! of them must end in the right state; the figures are printed and stand in docs/reliability-main-job.md.
+//! of them must end in the right state; the figures are printed and stand in docs/reliability.md.
 
 pub mod cloud;
 
