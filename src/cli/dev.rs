@@ -40,10 +40,11 @@ struct Ready {
     admin_token: String,
 }
 
-/// The example policies, as they lie in `policies/`; only the targets differ.
-const POLICIES: [(&str, &str); 5] = [
+/// The example policies, as they lie in `policies/`; only targets and limits differ.
+const POLICIES: [(&str, &str); 6] = [
     ("targets.toml", include_str!("dev/targets.toml")),
     ("classifications.toml", include_str!("../../policies/classifications.toml")),
+    ("limits.toml", include_str!("dev/limits.toml")),
     ("apps/where2eat.toml", include_str!("../../policies/apps/where2eat.toml")),
     ("apps/finance-invoices.toml", include_str!("../../policies/apps/finance-invoices.toml")),
     ("apps/clinic-forms.toml", include_str!("../../policies/apps/clinic-forms.toml")),

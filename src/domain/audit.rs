@@ -30,6 +30,8 @@ pub enum AuditAction {
     ReadObject,
     /// Objects were listed.
     ListObjects,
+    /// An app asked what it may do and what is left.
+    ReadLimits,
     /// An app deleted its object.
     DeleteObject,
     /// An object changed its state.

@@ -14,6 +14,7 @@ pub mod ids;
 pub mod job;
 pub mod key;
 pub mod life;
+pub mod limits;
 pub mod media;
 pub mod object;
 pub mod principal;

@@ -74,6 +74,9 @@ reasons! {
     DeniedByPolicy => "denied_by_policy", 403, "A policy forbids this", "ask your platform team about the rule that the detail names";
     QuotaBytesExceeded => "quota_bytes_exceeded", 403, "The app's byte quota is used up", "delete objects that are no longer needed, or ask for a larger quota";
     QuotaObjectsExceeded => "quota_objects_exceeded", 403, "The app's object quota is used up", "delete objects that are no longer needed, or ask for a larger quota";
+    // How often.
+    RateLimited => "rate_limited", 429, "Too many requests", "wait for the seconds in Retry-After; GET /limits shows what is left";
+    RequestRepeated => "request_repeated", 429, "The same request was sent too often", "look for a loop in the workflow; keep the answer of the first request instead of asking again";
     // The object's state.
     ObjectNotFound => "object_not_found", 404, "There is no such object", "check the objectId; it is in the answer of request-upload";
     ObjectNotVisible => "object_not_visible", 409, "The object is not available yet", "ask the statusUrl until the state is visible, then request the download";
@@ -99,6 +102,7 @@ reasons! {
     DatabaseUnavailable => "database_unavailable", 503, "The gateway's database is away", "try again after the time in Retry-After";
     StorageUnavailable => "storage_unavailable", 503, "The storage is away", "try again after the time in Retry-After";
     ScannerUnavailable => "scanner_unavailable", 503, "The scanner is away", "try again after the time in Retry-After";
+    LimitsUnavailable => "limits_unavailable", 503, "The counters of the rate limits are away", "try again after the time in Retry-After";
     Overloaded => "overloaded", 503, "The gateway is at its limit", "try again after the time in Retry-After";
     Internal => "internal_error", 500, "Something went wrong in the gateway", "try again; if it stays, give your platform team the requestId";
 }
@@ -137,6 +141,8 @@ pub struct Refusal {
     pub limit: Option<u64>,
     /// Seconds after which a retry makes sense.
     pub retry_after: Option<u32>,
+    /// The quota that was met, for example `workflow-second`.
+    pub quota: Option<&'static str>,
     /// The rule that decided, for example `apps/where2eat.toml: types`. For the audit trail.
     pub rule: Option<String>,
 }
@@ -146,7 +152,7 @@ impl Refusal {
     /// unreadable and long ones are cut.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         let detail = cut(without_tokens(&detail.into()), LONGEST_DETAIL);
-        Self { reason, detail, allowed: None, limit: None, retry_after: None, rule: None }
+        Self { reason, detail, allowed: None, limit: None, retry_after: None, quota: None, rule: None }
     }
 
     /// Adds what would be accepted.
@@ -167,6 +173,13 @@ impl Refusal {
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
+        self
+    }
+
+    /// Adds the name of the quota that was met.
+    #[must_use]
+    pub fn quota(mut self, name: &'static str) -> Self {
+        self.quota = Some(name);
         self
     }
 

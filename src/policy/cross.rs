@@ -5,12 +5,13 @@
 //! the bucket itself, not by the target's name: two targets may describe one bucket.
 
 use crate::domain::grant::UploadMethod;
-use crate::domain::ids::{ClassName, TargetName};
+use crate::domain::ids::{ClassName, OwnerName, TargetName};
 use crate::domain::key::Prefix;
 use crate::domain::principal::Environment;
 use crate::domain::target::{ProviderSettings, Target};
 
 use super::classes::{Classes, Classification, within};
+use super::limits_file::Limits;
 use super::manifest_file::Draft;
 use super::mistake::one_of;
 use super::reader::{At, File};
@@ -38,6 +39,20 @@ pub(super) fn check(file: &File<'_>, targets: &Targets, classes: &Classes, apps:
     }
     check_buckets(file, targets);
     check_places(file, targets, apps);
+}
+
+/// Checks the rate limits of every app together with those of `limits.toml`, where there is one.
+pub(super) fn check_limits(limits: Option<&(&File<'_>, Limits)>, apps: &[(&File<'_>, Draft)]) {
+    let usual = Limits::default();
+    let all = limits.map_or(&usual, |(_, limits)| limits);
+    for (file, app) in apps {
+        all.check_app(file, &app.limits);
+    }
+    // An owner that could not be read was reported; it may be the one that is missed here.
+    let owners: Option<Vec<&OwnerName>> = apps.iter().map(|(_, app)| Some(&app.owner.as_ref()?.value)).collect();
+    if let (Some((file, limits)), Some(owners)) = (limits, owners) {
+        limits.check_owners(file, &owners);
+    }
 }
 
 fn check_target(

@@ -121,6 +121,14 @@ pub fn decide_list(set: &PolicySet, who: &Principal, prefix: &Prefix) -> Result<
     Ok(app.file())
 }
 
+/// Decides on looking at what the app may do: every workflow of a registered app may.
+///
+/// # Errors
+/// Where the app is not registered or switched off.
+pub fn decide_limits<'s>(set: &'s PolicySet, who: &Principal) -> Result<&'s Manifest, Refusal> {
+    admitted(set, &who.app)
+}
+
 /// What inspection does with this object; `None` where its app is no longer registered, which allows nothing.
 pub fn content_rules(set: &PolicySet, object: &Object) -> Option<ContentRules> {
     set.app(&object.app).map(|app| app.content.clone())

@@ -17,10 +17,12 @@ use super::PolicySet;
 use super::manifest_file::Draft;
 use super::mistake::{Mistake, Report, nearest};
 use super::reader::File;
-use super::{classes, cross, manifest_file, targets};
+use super::{classes, cross, limits_file, manifest_file, targets};
 
 const TARGETS: &str = "targets.toml";
 const CLASSES: &str = "classifications.toml";
+/// The one file that need not be there.
+const LIMITS: &str = "limits.toml";
 
 /// The set where there is no mistake; mistakes by file and line; notes.
 pub(super) fn load(dir: &Path) -> (Option<PolicySet>, Vec<Mistake>, Vec<String>) {
@@ -43,6 +45,7 @@ fn read_files(files: &Files, report: &Report) -> Option<PolicySet> {
     let handle = |name: &str| handles.iter().find(|file| file.name == name);
     let targets = handle(TARGETS).map(|file| (file, targets::read(file)));
     let classes = handle(CLASSES).map(classes::read);
+    let limits = handle(LIMITS).map(|file| (file, limits_file::read(file)));
     let mut drafts: Vec<(&File<'_>, Draft)> = Vec::new();
     for file in &handles {
         let Some(stem) = file.name.strip_prefix("apps/").and_then(|name| name.strip_suffix(".toml")) else { continue };
@@ -53,13 +56,16 @@ fn read_files(files: &Files, report: &Report) -> Option<PolicySet> {
     }
     let (Some((targets_file, targets)), Some(classes)) = (targets, classes) else { return None };
     cross::check(targets_file, &targets, &classes, &drafts);
+    cross::check_limits(limits.as_ref(), &drafts);
+    let limits = limits.map(|(_, limits)| limits).unwrap_or_default();
     let mut apps = BTreeMap::new();
     for (file, draft) in drafts {
-        let manifest = draft.finish(file.name, &classes.ttl)?;
+        let manifest = draft.finish(file.name, &classes.ttl, &limits)?;
         apps.insert(manifest.app.clone(), manifest);
     }
     let targets = targets.found.into_iter().map(|found| (found.target.name.clone(), found.target)).collect();
-    Some(PolicySet { apps, targets, classes: classes.classes, ttl: classes.ttl, digest: digest(files) })
+    let strangers = limits.of_strangers();
+    Some(PolicySet { apps, targets, classes: classes.classes, ttl: classes.ttl, strangers, digest: digest(files) })
 }
 
 /// Over names and texts with their lengths, so that no two directories share a digest by shifting bytes.
@@ -80,10 +86,10 @@ fn read_directory(dir: &Path, report: &Report) -> Files {
             for app in list(&dir.join("apps"), "apps/", report).unwrap_or_default() {
                 read_file(dir, &format!("apps/{app}"), report, &mut files);
             }
-        } else if name == TARGETS || name == CLASSES {
+        } else if [TARGETS, CLASSES, LIMITS].contains(&name.as_str()) {
             read_file(dir, name, report, &mut files);
         } else if name.ends_with(".toml") {
-            let meant = nearest(name, [TARGETS, CLASSES]).unwrap_or("apps/<app>.toml");
+            let meant = nearest(name, [TARGETS, CLASSES, LIMITS]).unwrap_or("apps/<app>.toml");
             at_start(
                 report,
                 name,

@@ -10,6 +10,7 @@ use crate::domain::content::ContentRules;
 use crate::domain::grant::{QuotaLimit, UploadMethod};
 use crate::domain::ids::{AppName, ClassName, OwnerName, TargetName};
 use crate::domain::key::PrefixTemplate;
+use crate::domain::limits::RateLimits;
 use crate::domain::media::MediaType;
 use crate::domain::principal::Environment;
 
@@ -44,6 +45,8 @@ pub struct Manifest {
     pub download_ttl: Duration,
     /// What the app may hold.
     pub quota: QuotaLimit,
+    /// How often its workflows may ask.
+    pub limits: Arc<RateLimits>,
     /// The data classes that the app may store.
     pub classifications: Vec<ClassName>,
     /// The class of a request that names none; where absent, every request must name one.

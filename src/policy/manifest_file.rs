@@ -15,6 +15,7 @@ use crate::domain::media::MediaType;
 use crate::domain::principal::Environment;
 
 use super::classes::values;
+use super::limits_file::{self, AppLimits, Limits};
 use super::manifest::{Lines, Manifest};
 use super::reader::{At, File, Section, boolean, choice, count, duration, read_text, size, text};
 use super::units::show_size;
@@ -49,7 +50,8 @@ pub(super) struct Draft {
     pub(super) download_ttl: Option<At<Duration>>,
     pub(super) max_size: Option<At<u64>>,
     pub(super) methods: Option<At<Vec<At<UploadMethod>>>>,
-    owner: Option<At<OwnerName>>,
+    pub(super) owner: Option<At<OwnerName>>,
+    pub(super) limits: AppLimits,
     enabled: bool,
     types: Option<At<Vec<At<MediaType>>>>,
     extensions: Option<Vec<String>>,
@@ -100,6 +102,7 @@ pub(super) fn read(file: &File<'_>, app: AppName) -> Draft {
     let one_time_downloads = root.optional("one_time_downloads", boolean).is_some_and(|found| found.value);
     let narrower = root.section("max_size_per_type");
     let quota = read_quota(file, &mut root, max_size.as_ref());
+    let limits = limits_file::read_app(file, &mut root);
     let content = read_content(&mut root);
     let lines = root.finish();
 
@@ -124,6 +127,7 @@ pub(super) fn read(file: &File<'_>, app: AppName) -> Draft {
         max_size,
         methods,
         owner,
+        limits,
         enabled,
         types,
         extensions,
@@ -138,7 +142,7 @@ pub(super) fn read(file: &File<'_>, app: AppName) -> Draft {
 
 impl Draft {
     /// The manifest; `None` where a key that must be there could not be read, which was reported.
-    pub(super) fn finish(self, file: &str, bounds: &super::classes::TtlBounds) -> Option<Manifest> {
+    pub(super) fn finish(self, file: &str, bounds: &super::classes::TtlBounds, limits: &Limits) -> Option<Manifest> {
         let target = Some(self.target?.value);
         let (live_target, test_target) = match self.environment {
             Environment::Live => (target, self.test_target.map(|found| found.value)),
@@ -150,9 +154,11 @@ impl Draft {
             found.map_or_else(|| usual.clamp(bounds.min, bounds.max), |found| found.value)
         };
         let types = values(self.types?.value);
+        let owner = self.owner?.value;
         Some(Manifest {
             app: self.app,
-            owner: self.owner?.value,
+            limits: limits.of(&self.limits, &owner),
+            owner,
             enabled: self.enabled,
             live_target,
             test_target,

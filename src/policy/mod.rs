@@ -1,6 +1,6 @@
 //! Policy: what an app may do, decided from plain files.
 //!
-//! [`PolicySet::load`] reads a directory (`targets.toml`, `classifications.toml`, `apps/*.toml`) whole or not at all;
+//! [`PolicySet::load`] reads a directory (`targets.toml`, `classifications.toml`, `limits.toml`, `apps/*.toml`) whole or not at all;
 //! [`decide`] compares a request with the set and answers with a permit or a refusal that names the rule. Deciding does no
 //! I/O, takes no lock and reads no clock. [`Policies`] holds the running set and replaces it as a whole; a directory with a
 //! mistake never replaces anything. Absent on purpose: quotas and rate limits as counters (the store's), and rules that
@@ -10,6 +10,7 @@ mod check;
 mod classes;
 mod cross;
 pub mod decide;
+mod limits_file;
 mod load;
 mod manifest;
 mod manifest_file;
@@ -28,11 +29,12 @@ use arc_swap::ArcSwap;
 
 use crate::domain::bytes::Sha256Digest;
 use crate::domain::ids::{AppName, ClassName, TargetName};
+use crate::domain::limits::RateLimits;
 use crate::domain::target::Target;
 
 pub use check::{CheckReport, check};
 pub use classes::{ANYWHERE, Bounds, Classification, LAWFUL_BASES, TtlBounds};
-pub use decide::{content_rules, decide_download, decide_list, decide_on_object, decide_upload};
+pub use decide::{content_rules, decide_download, decide_limits, decide_list, decide_on_object, decide_upload};
 pub use manifest::Manifest;
 pub use mistake::Mistake;
 pub use request::{DownloadRequest, UploadRequest};
@@ -45,6 +47,7 @@ pub struct PolicySet {
     targets: BTreeMap<TargetName, Target>,
     classes: BTreeMap<ClassName, Classification>,
     ttl: TtlBounds,
+    strangers: Arc<RateLimits>,
     digest: Sha256Digest,
 }
 
@@ -91,6 +94,11 @@ impl PolicySet {
     /// The bounds of every URL's life.
     pub fn ttl(&self) -> &TtlBounds {
         &self.ttl
+    }
+
+    /// How often the workflows of an app may ask; registered or not, nobody is without limits.
+    pub fn limits_of(&self, app: &AppName) -> &Arc<RateLimits> {
+        self.app(app).map_or(&self.strangers, |manifest| &manifest.limits)
     }
 
     /// The SHA-256 over the names and texts of all files: which rules were in force, for the audit trail and the log.

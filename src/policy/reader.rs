@@ -10,6 +10,8 @@ use serde::de::IntoDeserializer;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::domain::limits::LARGEST_LIMIT;
+
 use super::mistake::{Mistake, Report, one_of};
 
 /// A value and the byte offset of its text.
@@ -302,6 +304,15 @@ pub(super) fn count(value: &DeValue<'_>) -> Result<u64, Wrong> {
         Ok(number) if (1..=i64::MAX.unsigned_abs()).contains(&number) => Ok(number),
         _ => Err(Wrong { problem: format!("cannot be {number}"), remedy: remedy() }),
     }
+}
+
+/// A number of requests: at least 1, at most [`LARGEST_LIMIT`].
+pub(super) fn rate(value: &DeValue<'_>) -> Result<u32, Wrong> {
+    let number = count(value)?;
+    u32::try_from(number).ok().filter(|rate| *rate <= LARGEST_LIMIT).ok_or_else(|| Wrong {
+        problem: format!("cannot be {number}"),
+        remedy: format!("write at most {LARGEST_LIMIT}"),
+    })
 }
 
 /// A size of at least one byte with its unit.

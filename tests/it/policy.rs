@@ -5,6 +5,7 @@
 mod broken;
 mod decisions;
 mod docs;
+mod limits;
 mod properties;
 
 use std::collections::BTreeMap;
@@ -82,6 +83,12 @@ bytes = "1 GiB"
 objects = 1000
 [content]
 encrypted = "hold"
+[limits]
+same_request_per_minute = 20
+[limits.workflow]
+second = 10
+[limits.app]
+hour = 3_000
 "#;
 
 const FORMS: &str = r#"app = "forms"
@@ -96,10 +103,18 @@ bytes = "1 GiB"
 objects = 1000
 "#;
 
+const LIMITS: &str = r#"same_request_per_minute = 40
+[workflow]
+hour = 2_000
+[owners.marketing]
+day = 9_000
+"#;
+
 fn base() -> Files {
     [
         ("targets.toml", TARGETS),
         ("classifications.toml", CLASSES),
+        ("limits.toml", LIMITS),
         ("apps/menus.toml", MENUS),
         ("apps/forms.toml", FORMS),
     ]

@@ -10,8 +10,34 @@ const T: &str = "targets.toml";
 const C: &str = "classifications.toml";
 const M: &str = "apps/menus.toml";
 const F: &str = "apps/forms.toml";
+const L: &str = "limits.toml";
 
 const CASES: &[Case] = &[
+    // Rate limits.
+    (
+        M,
+        "second = 10",
+        "second = 0",
+        "apps/menus.toml:25:10:",
+        "'second' cannot be 0; write a whole number of at least 1",
+    ),
+    (M, "second = 10", "second = \"10\"", "apps/menus.toml:25:10:", "'second' is text, not a whole number"),
+    (M, "second = 10", "second = 1_000_000_001", "apps/menus.toml:25:10:", "write at most 1000000000"),
+    (M, "second = 10", "minute = 10", "apps/menus.toml:25:1:", "keys are: second, hour, day"),
+    (M, "[limits.app]", "[limits.owner]", "apps/menus.toml:26:9:", "unknown key 'owner' in [limits]"),
+    (M, "second = 10", "second = 2_001", "apps/menus.toml:25:10:", "'hour' allows 2000 requests, fewer than 'second'"),
+    (
+        M,
+        "hour = 3_000",
+        "second = 9\nhour = 3",
+        "apps/menus.toml:28:8:",
+        "'hour' allows 3 requests, fewer than 'second'",
+    ),
+    (L, "hour = 2_000", "hour = 5_001", "limits.toml:3:8:", "'day' allows 5000 requests, fewer than 'hour'"),
+    (L, "[owners.marketing]", "[owners.marketnig]", "limits.toml:4:9:", "did you mean 'marketing'?"),
+    (L, "[owners.marketing]", "[owners.Marketing]", "limits.toml:4:9:", "an owner cannot be named 'Marketing'"),
+    (L, "[workflow]", "[workflows]", "limits.toml:2:2:", "did you mean 'workflow'?"),
+    (L, "same_request_per_minute = 40", "same_request_per_minute = true", "limits.toml:1:27:", "is true or false"),
     // Manifests: names and keys.
     (
         M,
