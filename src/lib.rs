@@ -13,6 +13,7 @@ pub mod domain;
 pub mod fault;
 pub mod http;
 pub mod identity;
+pub mod limits;
 pub mod policy;
 pub mod startup;
 pub mod storage;

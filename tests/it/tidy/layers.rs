@@ -6,7 +6,7 @@
 use super::{File, files, none};
 
 /// A top module of the library and the others that it may name.
-const MAY_IMPORT: [(&str, &[&str]); 16] = [
+const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("domain", &[]),
     ("clock", &[]),
     ("fault", &[]),
@@ -16,7 +16,8 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("store", &["clock", "domain", "fault"]),
     ("storage", &["clock", "domain"]),
     ("identity", &["clock", "domain", "store"]),
-    ("app", &["audit", "clock", "domain", "fault", "identity", "policy", "storage", "store"]),
+    ("limits", &["clock", "domain"]),
+    ("app", &["audit", "clock", "domain", "fault", "identity", "limits", "policy", "storage", "store"]),
     ("worker", &["app", "clock", "domain", "fault", "policy", "storage", "store"]),
     ("http", &["app", "clock", "domain", "policy", "store"]),
     ("config", &["storage", "store", "telemetry", "worker"]),
@@ -30,6 +31,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
             "domain",
             "http",
             "identity",
+            "limits",
             "policy",
             "storage",
             "store",
