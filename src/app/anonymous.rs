@@ -86,12 +86,25 @@ impl AnonymousRefusals {
 }
 
 impl App {
-    /// Writes what was counted, a row for each reason, route and second; how many refusals those stand for.
+    /// Writes what was counted: of nobody in particular, a row for each reason, route and second; by a limit, those of
+    /// the minutes that are over, or of the running one too. How many refusals those stand for.
     ///
     /// # Errors
     /// [`StoreError`] where a row could not be written; what is not yet written is kept for the next time.
-    pub async fn write_folded_refusals(&self) -> Result<u64, StoreError> {
+    pub async fn write_folded_refusals(&self, everything: bool) -> Result<u64, StoreError> {
         let (mut total, mut failed) = (0, None);
+        for folded in self.throttled.take(self.clock.now(), everything) {
+            if failed.is_none() {
+                match self.store.audit(folded.entry()).await {
+                    Ok(()) => {
+                        total += folded.count;
+                        continue;
+                    }
+                    Err(error) => failed = Some(error),
+                }
+            }
+            self.throttled.put_back(folded);
+        }
         for (kind, count) in self.anonymous.take() {
             if failed.is_none() {
                 match self.store.audit(entry(kind, count)).await {

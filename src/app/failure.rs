@@ -13,7 +13,7 @@ use crate::domain::refusal::{Reason, Refusal};
 use crate::storage::{MintError, StorageError};
 use crate::store::StoreError;
 
-use super::{App, RequestContext};
+use super::{App, LimitRefusals, RequestContext};
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
@@ -77,7 +77,7 @@ pub(super) enum Refused<'a> {
 
 impl App {
     /// Records a refusal durably and returns it; the client hears of it only after that. Of many refusals of nobody in
-    /// particular, most are only counted: see [`super::anonymous`].
+    /// particular, and of those by a limit, most are only counted: see [`super::anonymous`] and [`super::throttled`].
     pub(super) async fn refuse(
         &self,
         context: &RequestContext,
@@ -86,6 +86,13 @@ impl App {
         object: Option<&Object>,
         refusal: Refusal,
     ) -> Refusal {
+        if let Refused::Principal(who) = who
+            && LimitRefusals::folds(refusal.reason)
+            && !self.throttled.deserves_a_row(context, who, action, refusal.reason, self.clock.now())
+        {
+            metrics::counter!("vestibule_refused_total", "code" => refusal.reason.code()).increment(1);
+            return refusal;
+        }
         let entry = context.entry(self.clock.now(), action, Outcome::Refused, refusal.reason.status());
         let mut entry = audit::refused(entry, &refusal);
         match who {

@@ -11,6 +11,7 @@ mod failure;
 mod follow_link;
 mod health;
 mod lifecycle;
+mod limits;
 mod objects;
 mod oversight;
 mod request_download;
@@ -18,6 +19,7 @@ mod request_upload;
 mod review;
 mod settled;
 mod targets;
+mod throttled;
 mod tokens;
 mod view;
 
@@ -31,6 +33,7 @@ use tokio::sync::Notify;
 use crate::clock::Clock;
 use crate::domain::job::JobKind;
 use crate::identity::Authenticator;
+use crate::limits::Limiter;
 use crate::policy::Policies;
 use crate::store::Store;
 
@@ -39,12 +42,14 @@ pub use arrivals::{Arrival, ArrivalError, Source};
 pub use context::RequestContext;
 pub use health::{Dependency, Health, HealthBoard, ScannerState};
 pub use lifecycle::Change;
+pub use limits::{Admission, LimitsNow, NotAdmitted, Standing, Used};
 pub use objects::ObjectPage;
 pub use request_download::{DownloadQuery, IssuedDownload, Which};
 pub use request_upload::IssuedUpload;
 pub use review::ReviewAct;
 pub use settled::SettledHub;
 pub use targets::{OpenTarget, Targets};
+pub use throttled::LimitRefusals;
 pub use tokens::{CreatedToken, NewToken};
 pub use view::ObjectView;
 
@@ -66,6 +71,10 @@ pub struct App {
     pub board: HealthBoard,
     /// Refusals of nobody in particular that are not yet written.
     pub anonymous: AnonymousRefusals,
+    /// Counts the requests of workflows.
+    pub limiter: Limiter,
+    /// Refusals by limits that are not yet written.
+    pub throttled: LimitRefusals,
     /// Tells the workers that there is something to do.
     pub work: Work,
     /// Tells event sources that an object's inspection has ended.

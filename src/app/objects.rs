@@ -14,7 +14,7 @@ use crate::store::ObjectQuery;
 
 use super::failure::Refused;
 use super::request_download::Which;
-use super::{App, Change, RequestContext};
+use super::{Admission, App, Change, RequestContext};
 
 /// A page of objects, newest first.
 pub struct ObjectPage {
@@ -51,6 +51,7 @@ impl App {
         &self,
         context: &RequestContext,
         who: &Principal,
+        _: Admission,
         query: Result<(Prefix, Option<State>, Option<ObjectId>, usize), Refusal>,
     ) -> Result<ObjectPage, Refusal> {
         let result = async {
@@ -82,7 +83,13 @@ impl App {
     ///
     /// # Errors
     /// The refusal, recorded. What is being scanned or held for review cannot be deleted by its app.
-    pub async fn delete_object(&self, context: &RequestContext, who: &Principal, id: ObjectId) -> Result<(), Refusal> {
+    pub async fn delete_object(
+        &self,
+        context: &RequestContext,
+        who: &Principal,
+        _: Admission,
+        id: ObjectId,
+    ) -> Result<(), Refusal> {
         let mut seen = None;
         match self.try_delete_object(context, who, id, &mut seen).await {
             Ok(()) => Ok(()),

@@ -21,7 +21,7 @@ use crate::policy::{self, DownloadRequest};
 use crate::store::{IssueDownload, NewLink};
 
 use super::failure::Refused;
-use super::{App, RequestContext};
+use super::{Admission, App, RequestContext};
 
 /// Which object, and how.
 #[derive(Clone, Debug)]
@@ -79,6 +79,7 @@ impl App {
         &self,
         context: &RequestContext,
         who: &Principal,
+        _: Admission,
         query: Result<DownloadQuery, Refusal>,
     ) -> Result<IssuedDownload, Refusal> {
         let mut seen = None;

@@ -21,7 +21,7 @@ use crate::storage::{MintedUpload, ObjectStore, Provider};
 use crate::store::{Idempotency, IssueOutcome, IssueUpload};
 
 use super::failure::Refused;
-use super::{App, RequestContext};
+use super::{Admission, App, RequestContext};
 
 /// Looked up once, for the sake of every request.
 static ISSUED: LazyLock<Counter> = LazyLock::new(|| metrics::counter!("vestibule_issued_total", "kind" => "upload"));
@@ -46,6 +46,7 @@ impl App {
         &self,
         context: &RequestContext,
         who: &Principal,
+        _: Admission,
         request: Result<UploadRequest, Refusal>,
         idempotency: Option<Idempotency>,
     ) -> Result<IssuedUpload, Refusal> {

@@ -22,13 +22,13 @@ use super::problem::Problem;
 
 /// A permission of the public listener.
 pub(super) trait Permission: 'static {
-    /// The action that some scope of the token must allow.
-    const ACTION: Action;
+    /// The action that some scope of the token must allow; none where every workflow may.
+    const ACTION: Option<Action>;
 }
 
 macro_rules! permission {
     ($($(#[$doc:meta])* $name:ident => $action:ident;)*) => {
-        $($(#[$doc])* pub(super) struct $name; impl Permission for $name { const ACTION: Action = Action::$action; })*
+        $($(#[$doc])* pub(super) struct $name; impl Permission for $name { const ACTION: Option<Action> = Some(Action::$action); })*
     };
 }
 
@@ -43,6 +43,13 @@ permission! {
     ListObjects => List;
     /// Delete an object.
     DeleteObject => Delete;
+}
+
+/// Look at what the token's own app and workflow may do.
+pub(super) struct ReadLimits;
+
+impl Permission for ReadLimits {
+    const ACTION: Option<Action> = None;
 }
 
 /// A workflow that holds a permission.
@@ -66,19 +73,22 @@ impl<P: Permission> FromRequest for Authorized<P> {
                 Ok(token) => app.authenticate(token).await,
                 Err(refusal) => Err(refusal),
             };
-            let holds =
-                |who: &Principal| who.scopes.iter().any(|scope| scope.action.is_none_or(|action| action == P::ACTION));
+            let lacks = |who: &Principal, action: Action| {
+                !who.scopes.iter().any(|scope| scope.action.is_none_or(|own| own == action))
+            };
             if let Ok(who) = &result {
                 // The middleware answers cross-origin pages of this app.
                 request.extensions_mut().insert(who.app.clone());
             }
             match result {
-                Ok(who) if holds(&who) => Ok(Self { who, permission: PhantomData }),
-                Ok(who) => {
-                    let detail = format!("No scope of this token allows '{}'.", P::ACTION.as_str());
-                    let refusal = Refusal::new(Reason::ScopeInsufficient, detail);
-                    Err(Problem::new(app.refuse_known(&context, &who, refusal).await, context.request_id))
-                }
+                Ok(who) => match P::ACTION.filter(|action| lacks(&who, *action)) {
+                    None => Ok(Self { who, permission: PhantomData }),
+                    Some(action) => {
+                        let detail = format!("No scope of this token allows '{}'.", action.as_str());
+                        let refusal = Refusal::new(Reason::ScopeInsufficient, detail);
+                        Err(Problem::new(app.refuse_known(&context, &who, refusal).await, context.request_id))
+                    }
+                },
                 Err(refusal) => Err(Problem::new(app.refuse_anonymous(&context, refusal).await, context.request_id)),
             }
         }

@@ -46,7 +46,7 @@ pub(super) fn allow(app: &App, asking: Option<&AppName>, origin: &HeaderValue, h
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         headers.insert(
             ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("retry-after, x-request-id, www-authenticate"),
+            HeaderValue::from_static("ratelimit, ratelimit-policy, retry-after, x-request-id, www-authenticate"),
         );
     }
 }

@@ -12,11 +12,11 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::Instrument;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::app::App;
+use crate::app::{App, Standing};
 use crate::domain::ids::AppName;
 
 use super::endpoint::Endpoint;
-use super::{context, cors};
+use super::{context, cors, limits};
 
 /// The name of the id header, in and out.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -71,7 +71,11 @@ async fn around<B: MessageBody>(
     {
         allow_origin(&mut response, &origin);
     }
+    let standing = response.request().extensions_mut().remove::<Standing>();
     let headers = response.headers_mut();
+    if let Some(standing) = standing {
+        limits::tell(&standing, headers);
+    }
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         headers.insert(REQUEST_ID, id);
     }

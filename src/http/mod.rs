@@ -11,6 +11,7 @@ mod context;
 mod cors;
 mod endpoint;
 mod events;
+mod limits;
 mod middleware;
 mod openapi;
 mod problem;

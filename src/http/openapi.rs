@@ -24,11 +24,12 @@ use super::{admin, events, public};
     ),
     paths(
         public::request_upload, public::request_download, public::get_object, public::list_objects,
-        public::delete_object, public::follow_link, public::healthz, public::readyz,
+        public::delete_object, public::get_limits, public::follow_link, public::healthz, public::readyz,
         public::openapi, public::docs, events::eventgrid, events::sns
     ),
     components(schemas(
-        UploadBody, UploadAnswer, DownloadBody, DownloadAnswer, ObjectView, public::ObjectList, Document<'static>, Health
+        UploadBody, UploadAnswer, DownloadBody, DownloadAnswer, ObjectView, public::ObjectList, public::LimitsAnswer,
+        Document<'static>, Health
     )),
     modifiers(&Schemes)
 )]

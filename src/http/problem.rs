@@ -42,6 +42,10 @@ pub(super) struct Document<'a> {
     /// The limit that was met.
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<u64>,
+    /// The quota that was met, as the headers RateLimit and RateLimit-Policy name it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "workflow-second")]
+    quota: Option<&'a str>,
     /// What would be accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     allowed: Option<&'a [String]>,
@@ -85,6 +89,7 @@ impl ResponseError for Problem {
             code: reason.code(),
             request_id: &self.request_id,
             limit: self.refusal.limit,
+            quota: self.refusal.quota,
             allowed: self.refusal.allowed.as_deref(),
             retry_after: self.refusal.retry_after,
         };

@@ -10,11 +10,14 @@ mod targets;
 
 use std::sync::Arc;
 
-use crate::app::{AnonymousRefusals, App, HealthBoard, ScannerState, Settings, SettledHub, Targets, Work};
+use crate::app::{
+    AnonymousRefusals, App, HealthBoard, LimitRefusals, ScannerState, Settings, SettledHub, Targets, Work,
+};
 use crate::audit::JsonLines;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::identity::Authenticator;
+use crate::limits::{Limiter, LocalLimits};
 use crate::policy::{Mistake, Policies};
 use crate::store::postgres::{self, PostgresOptions, PostgresStore, PostgresUrl};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
@@ -104,6 +107,8 @@ async fn core_with(
         store,
         policies,
         targets: Arc::new(targets),
+        limiter: Limiter::Local(LocalLimits::new(clock.clone())),
+        throttled: LimitRefusals::default(),
         clock,
         scanner: Arc::new(ScannerState::default()),
         board: HealthBoard::default(),

@@ -49,11 +49,11 @@ impl Housekeeping {
             for _ in 0..MOMENTS {
                 tokio::select! {
                     () = shutdown.cancelled() => break 'running,
-                    () = tokio::time::sleep(MOMENT) => self.write_folded().await,
+                    () = tokio::time::sleep(MOMENT) => self.write_folded(false).await,
                 }
             }
         }
-        self.write_folded().await;
+        self.write_folded(true).await;
     }
 
     /// Removes once what is past its retention; how many rows went.
@@ -61,6 +61,7 @@ impl Housekeeping {
     /// # Errors
     /// [`StoreError`] where something could not be removed; the next time goes on from there.
     pub async fn step(&self) -> Result<u64, StoreError> {
+        self.app.prune_limits();
         let now = self.app.clock.now();
         let days_ago = |days: u16| now - SignedDuration::from_hours(24 * i64::from(days));
         let letters = self.app.store.prune_dead_letters(days_ago(self.retention.dead_letter_days)).await?;
@@ -74,11 +75,11 @@ impl Housekeeping {
         Ok(letters + entries)
     }
 
-    async fn write_folded(&self) {
-        match self.app.write_folded_refusals().await {
+    async fn write_folded(&self, everything: bool) {
+        match self.app.write_folded_refusals(everything).await {
             Ok(0) => {}
-            Ok(refusals) => tracing::warn!(refusals, "many anonymous requests were refused; recorded together"),
-            Err(error) => tracing::warn!(%error, "cannot record how many anonymous requests were refused"),
+            Ok(refusals) => tracing::warn!(refusals, "many requests were refused alike; recorded together"),
+            Err(error) => tracing::warn!(%error, "cannot record how many requests were refused"),
         }
     }
 }

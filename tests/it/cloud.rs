@@ -121,8 +121,9 @@ fn write_configuration(dir: &Path, setup: &Setup) {
 /// A policy set with one target, `cloud`, and one app, `desk`.
 fn write_policies(policies: &Path, target: &str, methods: &str, objects: u32) {
     std::fs::create_dir_all(policies.join("apps")).unwrap();
-    let classes = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/classifications.toml");
-    std::fs::copy(classes, policies.join("classifications.toml")).unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::fs::copy(root.join("policies/classifications.toml"), policies.join("classifications.toml")).unwrap();
+    std::fs::copy(root.join("src/cli/dev/limits.toml"), policies.join("limits.toml")).unwrap();
     std::fs::write(policies.join("targets.toml"), format!("[cloud]\n{target}")).unwrap();
     let manifest = format!(
         "app = 'desk'\nowner = 'office'\ntarget = 'cloud'\nprefix = 'desk/'\nmax_size = '10 MiB'\n\

@@ -163,6 +163,13 @@ impl Gateway {
         let _ = self.child.wait();
     }
 
+    /// SIGTERM: what is under way is finished first.
+    pub fn stop(&mut self) {
+        assert!(Command::new("kill").arg(self.pid().to_string()).status().unwrap().success());
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "{status}\n{}", self.log());
+    }
+
     /// Starts again on the same directory and ports, with one environment setting changed or removed where asked for.
     pub async fn start_again(&mut self, changes: &[(&str, Option<&str>)]) {
         self.kill();
@@ -332,6 +339,7 @@ pub fn edited_policies(edits: &[(&str, &str, &str)]) -> tempfile::TempDir {
     for (from, to) in [
         ("src/cli/dev/targets.toml", "targets.toml"),
         ("policies/classifications.toml", "classifications.toml"),
+        ("src/cli/dev/limits.toml", "limits.toml"),
         ("policies/apps/where2eat.toml", "apps/where2eat.toml"),
         ("policies/apps/finance-invoices.toml", "apps/finance-invoices.toml"),
         ("policies/apps/clinic-forms.toml", "apps/clinic-forms.toml"),

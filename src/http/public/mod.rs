@@ -5,6 +5,7 @@
 
 mod downloads;
 mod health;
+mod limits;
 mod links;
 mod objects;
 mod pages;
@@ -22,6 +23,7 @@ use super::{cors, events};
 
 pub(super) use downloads::__path_request_download;
 pub(super) use health::{__path_healthz, __path_readyz, readyz_in_detail};
+pub(super) use limits::{__path_get_limits, LimitsAnswer};
 pub(super) use links::__path_follow_link;
 pub(super) use objects::{__path_delete_object, __path_get_object, __path_list_objects, ObjectList, object_id, state};
 pub(super) use pages::{__path_docs, __path_openapi, docs_page};
@@ -37,6 +39,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         "/objects/{id}",
         &[("GET", || web::get().to(objects::get_object)), ("DELETE", || web::delete().to(objects::delete_object))],
     );
+    resource(config, "/limits", &[("GET", || web::get().to(limits::get_limits))]);
     resource(config, "/d/{link}", &[("GET", || web::get().to(links::follow_link))]);
     config.service(
         named("/events/eventgrid")

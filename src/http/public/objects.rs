@@ -1,15 +1,17 @@
 //! `GET /objects`, `GET /objects/{id}`, `DELETE /objects/{id}`.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::{Deserialize, Serialize};
 
 use crate::app::{App, ObjectView};
+use crate::domain::audit::AuditAction;
 use crate::domain::ids::ObjectId;
 use crate::domain::key::Prefix;
 use crate::domain::life::State;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::http::auth::{Authorized, DeleteObject, ListObjects, ReadObject};
 use crate::http::context::Context;
+use crate::http::limits::admit;
 use crate::http::problem::{Document, Problem};
 
 /// How one object stands.
@@ -74,13 +76,15 @@ pub(in crate::http) async fn list_objects(
     app: web::Data<App>,
     who: Authorized<ListObjects>,
     context: Context,
+    request: HttpRequest,
     query: Result<web::Query<ListQuery>, actix_web::Error>,
 ) -> Result<HttpResponse, Problem> {
+    let admission = admit(&app, &who.who, &context, &request, AuditAction::ListObjects).await?;
     let query = query
         .map_err(|error| Refusal::new(Reason::InvalidField, format!("The query cannot be read: {error}.")))
         .and_then(|query| query.into_inner().parse());
     let page = app
-        .list_objects(&context.0, &who.who, query)
+        .list_objects(&context.0, &who.who, admission, query)
         .await
         .map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
     let objects = page.objects.iter().map(ObjectView::from).collect();
@@ -101,10 +105,12 @@ pub(in crate::http) async fn delete_object(
     app: web::Data<App>,
     who: Authorized<DeleteObject>,
     context: Context,
+    request: HttpRequest,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
+    let admission = admit(&app, &who.who, &context, &request, AuditAction::DeleteObject).await?;
     let result = match object_id(&id) {
-        Ok(id) => app.delete_object(&context.0, &who.who, id).await,
+        Ok(id) => app.delete_object(&context.0, &who.who, admission, id).await,
         Err(refusal) => Err(app.refuse_known(&context.0, &who.who, refusal).await),
     };
     result.map_err(|refusal| Problem::new(refusal, context.0.request_id))?;

@@ -4,12 +4,14 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::app::App;
+use crate::domain::audit::AuditAction;
 use crate::domain::bytes::Sha256Digest;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::http::answer::{UploadAnswer, UploadBody, json};
 use crate::http::auth::{Authorized, CreateUpload};
 use crate::http::body::Body;
 use crate::http::context::Context;
+use crate::http::limits::admit;
 use crate::http::problem::Problem;
 use crate::store::Idempotency;
 
@@ -32,6 +34,7 @@ pub(in crate::http) async fn request_upload(
     body: Body<UploadBody>,
 ) -> Result<HttpResponse, Problem> {
     let context = context.with_body(body.digest);
+    let admission = admit(&app, &who.who, &context, &request, AuditAction::RequestUpload).await?;
     let key = idempotency(&request, body.digest);
     let parsed = body.parsed.and_then(TryInto::try_into);
     let (parsed, key) = match key {
@@ -39,7 +42,7 @@ pub(in crate::http) async fn request_upload(
         Err(refusal) => (Err(refusal), None),
     };
     let issued = app
-        .request_upload(&context.0, &who.who, parsed, key)
+        .request_upload(&context.0, &who.who, admission, parsed, key)
         .await
         .map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
     Ok(json(StatusCode::CREATED, &UploadAnswer::from(issued)))

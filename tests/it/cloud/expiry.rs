@@ -9,6 +9,7 @@ use std::time::Duration;
 use vestibule::app::{App, NewToken, RequestContext, Targets};
 use vestibule::clock::Clock;
 use vestibule::config::Config;
+use vestibule::domain::audit::AuditAction;
 use vestibule::domain::grant::{UploadGrant, UploadMethod};
 use vestibule::domain::ids::ObjectId;
 use vestibule::domain::life::State;
@@ -101,7 +102,9 @@ impl Still {
             metadata: Default::default(),
             lawful_basis: None,
         };
-        match self.app.request_upload(&context(&self.app), &self.who, Ok(request), None).await {
+        let context = context(&self.app);
+        let admission = self.app.admit(&context, &self.who, AuditAction::RequestUpload).await.unwrap();
+        match self.app.request_upload(&context, &self.who, admission, Ok(request), None).await {
             Ok(issued) => Some((issued.object, issued.upload)),
             Err(refusal) => {
                 assert_eq!(refusal.reason.code(), "quota_objects_exceeded");

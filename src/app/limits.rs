@@ -1,0 +1,191 @@
+//! How often a workflow may ask.
+//!
+//! The first step of every limited verb, after authentication and before any decision: an [`Admission`] exists only for a
+//! request that was counted, and those verbs take one. What was refused is recorded like every refusal, the many of a
+//! storm together (see [`super::throttled`]). Looking at an object's state and at the limits themselves is not limited:
+//! clients are told to do the one, and need the other when they have met a limit.
+
+use jiff::SignedDuration;
+
+use crate::domain::audit::AuditAction;
+use crate::domain::grant::QuotaLimit;
+use crate::domain::limits::{LimitScope, Window};
+use crate::domain::principal::Principal;
+use crate::domain::refusal::{Reason, Refusal};
+use crate::limits::{Ask, Met, Quota, SameRequest, Verdict};
+use crate::policy::{self, PolicySet};
+use crate::store::Usage;
+
+use super::failure::Refused;
+use super::{App, RequestContext};
+
+pub use crate::limits::{Standing, Used};
+
+/// A request that was counted and may go on.
+#[derive(Debug)]
+pub struct Admission {
+    standing: Standing,
+}
+
+impl Admission {
+    /// How the limits stand with this request.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+}
+
+/// A request that may not go on.
+#[derive(Debug)]
+pub struct NotAdmitted {
+    /// Why; recorded.
+    pub refusal: Refusal,
+    /// How the limits stand, where that is known.
+    pub standing: Option<Standing>,
+}
+
+/// What an app may do, and what is left.
+#[derive(Debug)]
+pub struct LimitsNow {
+    /// The limits on requests.
+    pub standing: Standing,
+    /// Whether other nodes count into the same windows.
+    pub shared: bool,
+    /// What the app may hold.
+    pub quota: QuotaLimit,
+    /// What it holds, reservations included.
+    pub usage: Usage,
+}
+
+impl App {
+    /// Counts a request of a known workflow.
+    ///
+    /// # Errors
+    /// [`NotAdmitted`] where a limit is met. The refusal is recorded as one of `action`.
+    pub async fn admit(
+        &self,
+        context: &RequestContext,
+        who: &Principal,
+        action: AuditAction,
+    ) -> Result<Admission, Box<NotAdmitted>> {
+        let policies = self.policies.current();
+        let ask = ask(&policies, context, who);
+        let (standing, met) = match self.limiter.take(&ask).await {
+            Verdict::Admitted(standing) => return Ok(Admission { standing }),
+            Verdict::Refused(standing, met) => (standing, met),
+        };
+        count_refusal(met.quota);
+        let refusal = self.explain(&policies, who, &met);
+        let refusal = self.refuse(context, Refused::Principal(who), action, None, refusal).await;
+        Err(Box::new(NotAdmitted { refusal, standing: Some(standing) }))
+    }
+
+    /// What a workflow's app may do, and what is left.
+    ///
+    /// # Errors
+    /// The refusal, recorded.
+    pub async fn limits(&self, context: &RequestContext, who: &Principal) -> Result<LimitsNow, Refusal> {
+        let result = async {
+            let policies = self.policies.current();
+            let quota = policy::decide_limits(&policies, who)?.quota;
+            let usage = self.store.usage(&who.app).await?;
+            let standing = self.limiter.look(&ask(&policies, context, who)).await;
+            Ok(LimitsNow { standing, shared: false, quota, usage })
+        };
+        match result.await {
+            Ok(now) => Ok(now),
+            Err(refusal) => {
+                Err(self.refuse(context, Refused::Principal(who), AuditAction::ReadLimits, None, refusal).await)
+            }
+        }
+    }
+
+    /// Forgets the counts of windows that are over.
+    pub fn prune_limits(&self) {
+        self.limiter.prune();
+    }
+
+    fn explain(&self, policies: &PolicySet, who: &Principal, met: &Met) -> Refusal {
+        let manifest = policies.app(&who.app);
+        let free_at = (self.clock.now() + SignedDuration::from_secs(met.free_in.into())).as_second();
+        let free_at = jiff::Timestamp::from_second(free_at).unwrap_or_default();
+        let wait = in_words(met.retry_after);
+        let limit = met.limit;
+        let (reason, detail) = match met.quota {
+            Quota::Window(scope, window) => {
+                let whose = match scope {
+                    LimitScope::Workflow => format!("The workflow '{}'", who.workflow),
+                    LimitScope::App => format!("The app '{}' with all its workflows", who.app),
+                    LimitScope::Owner => {
+                        let owner = manifest.map_or(&who.owner, |manifest| &manifest.owner);
+                        format!("The owner '{owner}' with all apps")
+                    }
+                };
+                let s = if limit == 1 { "" } else { "s" };
+                let per = match window {
+                    Window::Second => "a second",
+                    Window::Hour => "an hour",
+                    Window::Day => "a day",
+                };
+                let detail = format!(
+                    "{whose} may make {limit} request{s} {per}, and they are used up until {free_at}. Try again in \
+                     {wait}; GET /limits shows what is left. Where this is regular use, ask your platform team for more."
+                );
+                (Reason::RateLimited, detail)
+            }
+            Quota::SameRequest => {
+                let detail = format!(
+                    "The workflow '{}' has sent this very request {limit} times within a minute, which looks like a loop; \
+                     it is accepted again from {free_at}. Look for the loop, and try again in {wait}.",
+                    who.workflow
+                );
+                (Reason::RequestRepeated, detail)
+            }
+        };
+        let rule = match (met.quota, manifest) {
+            (Quota::Window(LimitScope::Owner, _), _) | (_, None) => "limits.toml".to_owned(),
+            (_, Some(manifest)) => manifest.rule("limits"),
+        };
+        Refusal::new(reason, detail).limit(limit.into()).retry_after(met.retry_after).quota(met.quota.name()).rule(rule)
+    }
+}
+
+fn ask<'a>(policies: &'a PolicySet, context: &RequestContext, who: &'a Principal) -> Ask<'a> {
+    Ask {
+        app: &who.app,
+        workflow: &who.workflow,
+        // The manifest's, not the token's: whoever makes a token cannot choose whose limits it uses up.
+        owner: policies.app(&who.app).map(|manifest| &manifest.owner),
+        limits: policies.limits_of(&who.app),
+        same: context.body.as_ref().map(SameRequest::of),
+    }
+}
+
+fn count_refusal(quota: Quota) {
+    let (scope, window) = match quota {
+        Quota::Window(scope, window) => (scope.as_str(), window.as_str()),
+        Quota::SameRequest => ("workflow", "same-request"),
+    };
+    metrics::counter!("vestibule_limited_total", "scope" => scope, "window" => window).increment(1);
+}
+
+fn in_words(seconds: u32) -> String {
+    let (count, unit) = match seconds {
+        0..120 => (seconds, "second"),
+        120..7200 => (seconds.div_ceil(60), "minute"),
+        _ => (seconds.div_ceil(Window::Hour.seconds()), "hour"),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_told_in_the_unit_that_people_use_and_never_too_short() {
+        assert_eq!(in_words(1), "1 second");
+        assert_eq!(in_words(119), "119 seconds");
+        assert_eq!(in_words(121), "3 minutes");
+        assert_eq!(in_words(7201), "3 hours");
+    }
+}
