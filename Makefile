@@ -31,9 +31,9 @@ check: ## format, lints, documentation, licences, generated files, example polic
 	@scripts/generated $(FEATURES)
 	cargo run --quiet $(FEATURES) -- policy check policies
 
-bench: ## speed of minting, deciding and committing, and of a whole request beside bare actix
+bench: ## whole requests beside bare actix and other programs, and the speed of minting, deciding and committing
 	@scripts/need cargo cc wrk
-	@benches/load/run
+	@benches/run
 
 chaos: ## faults of all kinds against real nodes: SEEDS=n from SEED_START on, or one SEED=s
 	@scripts/need cargo cc
