@@ -6,7 +6,7 @@ FEATURES := --features fault-points
 # rustup puts cargo here; a shell that was open before does not have it in its path yet.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench chaos fmt clean-environment
+.PHONY: help demo test check bench budget chaos fmt clean-environment
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ check: ## format, lints, documentation, licences, generated files, example polic
 bench: ## whole requests beside bare actix and other programs, and the speed of minting, deciding and committing
 	@scripts/need cargo cc wrk
 	@benches/run
+
+budget: ## instructions that a request takes, compared with benches/budget.toml
+	@scripts/need cargo cc valgrind
+	@benches/budget/check
 
 chaos: ## faults of all kinds against real nodes: SEEDS=n from SEED_START on, or one SEED=s
 	@scripts/need cargo cc

@@ -114,9 +114,9 @@ def wait_visible(public, token, object_id):
 class Gateway(Server):
     """A running gateway, and the requests that can be sent to it."""
 
-    def __init__(self, binary, name, data, preload=None, database=None, policies=True, prefix=(), environment=None):
+    def __init__(self, binary, name, data, preload=None, database=None, fresh=True, prefix=(), environment=None):
         data = pathlib.Path(data)
-        if policies:
+        if fresh:
             write_policies(data / "policies")
             write_config(data, database)
         settings = {f"VESTIBULE__{part}__LISTEN": "127.0.0.1:0" for part in ("PUBLIC", "ADMIN", "EMBEDDED")}

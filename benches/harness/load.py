@@ -35,9 +35,10 @@ def run(server, requests, seconds, connections, delay=0):
     used, helper_used = server.cpu() - before, server.helper_cpu() - helper_before
     if "Non-2xx" in report or "Socket errors" in report:
         sys.exit(f"error: {server.name} did not answer every request; see {server.log}\n{report}")
-    count = int(re.search(r"(\d+) requests in", report).group(1))
+    count = max(1, int(re.search(r"(\d+) requests in", report).group(1)))
     percentile = {p: re.search(rf"{p}%\s+([\d.]+)(us|ms|s|m)\s", report).groups() for p in ("50", "99")}
     return {
+        "requests": count,
         "rps": float(re.search(r"Requests/sec:\s+([\d.]+)", report).group(1)),
         "p50_ms": float(percentile["50"][0]) * UNITS[percentile["50"][1]],
         "p99_ms": float(percentile["99"][0]) * UNITS[percentile["99"][1]],

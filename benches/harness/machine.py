@@ -132,6 +132,19 @@ def cpu(pids):
     return ticks / TICKS
 
 
+def nanoseconds(pid):
+    """CPU time of its threads so far, in ns: for stretches that clock ticks are too coarse for."""
+    threads = pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(thread.read_text().split()[0]) for thread in threads)
+
+
+def memory():
+    """A directory in memory, where there is one with room."""
+    directory = pathlib.Path("/dev/shm")
+    roomy = directory.is_dir() and os.access(directory, os.W_OK) and shutil.disk_usage(directory).free > 1 << 30
+    return directory if roomy else None
+
+
 def rss(pids):
     """Resident memory in MiB."""
     pages = 0

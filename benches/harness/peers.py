@@ -6,7 +6,6 @@ runs as a single process on the server's core, with its database on the steady d
 
 import hashlib
 import json
-import os
 import pathlib
 import shutil
 import subprocess

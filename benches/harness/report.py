@@ -29,8 +29,8 @@ def _row(*cells):
 
 def whole(servers, kinds):
     bare = servers[0]
-    _table(("request, connections", "server", "requests/s", "of bare", "p50 ms", "p99 ms", "of bare", "CPU µs a request", "of bare",
-            "database's CPU µs", "RSS MiB"))
+    _table(("request, connections", "server", "requests/s", "of bare", "p50 ms", "p99 ms", "of bare", "CPU µs a request",
+            "of bare", "database's CPU µs", "RSS MiB"))
     for kind in kinds:
         for server in servers:
             helper = median(server, kind, "helper_us")
@@ -47,8 +47,8 @@ def rivals(servers, others, kind):
     if not others:
         return
     bare, ours = servers[0], servers[1]
-    _table(("program, 64 connections, steady disk", "requests/s", "of bare", "p50 ms", "p99 ms", "CPU µs a request", "RSS MiB",
-            "Vestibule on SQLite is"))
+    _table(("program, 64 connections, steady disk", "requests/s", "of bare", "p50 ms", "p99 ms", "CPU µs a request",
+            "RSS MiB", "Vestibule on SQLite is"))
     for server in (ours, *others):
         name = peers.PEERS[server.name][0] if server in others else "Vestibule, SQLite"
         times = median(ours, kind, "rps") / median(server, kind, "rps")

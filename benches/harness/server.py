@@ -45,6 +45,9 @@ class Server:
     def cpu(self):
         return machine.cpu([self.pid])
 
+    def nanoseconds(self):
+        return machine.nanoseconds(self.pid)
+
     def helper_cpu(self):
         return machine.cpu(machine.tree(self.helper)) if self.helper else 0
 
