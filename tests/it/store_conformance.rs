@@ -301,6 +301,7 @@ macro_rules! every_case_for {
                 a_setting_is_set_once,
                 old_keys_and_links_are_pruned,
                 old_unreadable_messages_are_pruned,
+                a_long_trail_is_paged_by_app_token_and_both,
                 old_audit_entries_are_pruned_and_that_is_recorded,
             }
         }

@@ -211,15 +211,18 @@ async fn a_database_of_an_older_program_is_brought_up_to_date_with_its_audit_tra
     let old = rusqlite::Connection::open(&path).unwrap();
     old.execute_batch(include_str!("../../migrations/sqlite/0001_initial.sql")).unwrap();
     old.pragma_update(None, "user_version", 1).unwrap();
-    let entry = AuditEntry::new("2026-11-21T10:00:00Z".parse().unwrap(), AuditAction::ReadAudit, Outcome::Allowed);
-    let insert = "INSERT INTO audit (seq, time, entry) VALUES (?1, 0, ?2)";
+    let mut entry = AuditEntry::new("2026-11-21T10:00:00Z".parse().unwrap(), AuditAction::ReadAudit, Outcome::Allowed);
+    entry.app = Some("where2eat".parse().unwrap());
+    let insert = "INSERT INTO audit (seq, time, app, entry) VALUES (?1, 0, 'where2eat', ?2)";
     old.execute(insert, rusqlite::params![7, serde_json::to_string(&entry).unwrap()]).unwrap();
     drop(old);
 
     let store = SqliteStore::open(&path, SqliteOptions::default(), None).unwrap();
     store.audit(entry.clone()).await.unwrap();
-    let kept = store.audit_entries(AuditQuery { limit: 10, ..AuditQuery::default() }).await.unwrap();
-    assert_eq!(kept, [(8, entry.clone()), (7, entry)]);
+    for app in [None, entry.app.clone()] {
+        let kept = store.audit_entries(AuditQuery { app, limit: 10, ..AuditQuery::default() }).await.unwrap();
+        assert_eq!(kept, [(8, entry.clone()), (7, entry.clone())]);
+    }
     let newest = rusqlite::Connection::open(&path).unwrap();
     newest.execute("UPDATE audit_retention SET before = 9223372036854775807", []).unwrap();
     let refused = newest.execute("DELETE FROM audit WHERE seq = 8", []).unwrap_err();
@@ -343,6 +346,17 @@ async fn the_audit_trail_is_append_only_but_for_its_retention() {
     let left = bench.store.audit_entries(AuditQuery { limit: 10, ..AuditQuery::default() }).await.unwrap();
     assert_eq!(left.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [3, 2]);
     assert!(other.execute_batch("DELETE FROM audit").is_err(), "the exception ended with the pruning");
+
+    // An entry that was written much later leaves no block behind that points at what is gone.
+    let blocks =
+        || other.query_row("SELECT count(*), min(block) FROM audit_blocks", [], |row| <(i64, i64)>::try_from(row));
+    assert_eq!(blocks().unwrap(), (2, 0), "an app and a token");
+    for _ in 0..300 {
+        bench.issued("where2eat", 10).await;
+    }
+    bench.clock.advance(Duration::from_secs(60));
+    let pruned = sqlite.store.prune_audit(bench.clock.now(), bench.act(AuditAction::PruneAudit)).await.unwrap();
+    assert_eq!((pruned, blocks().unwrap()), (302, (2, 1)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,42 +1,19 @@
-//! What one transaction gathers: usage and counts in memory, audit lines for the sink.
+//! What one transaction gathers: usage and counts in memory, the end of the audit trail.
 //!
 //! Usage is read once for each app and batch, changed in memory, and written once before the commit. That is exact:
 //! `BEGIN IMMEDIATE` keeps every other writer out, and a batch that is rolled back takes its numbers with it.
 //! Operations check everything before they change anything here, so that a refused one leaves no trace.
 
-use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::error::Failure;
 use super::rows::{self, uint};
-use crate::domain::audit::AuditEntry;
-use crate::domain::ids::{AppName, ObjectId, TokenId};
+use super::trail::{AuditLine, Trail};
+use crate::domain::ids::AppName;
 use crate::domain::life::State;
 use crate::domain::object::Object;
-use crate::store::values::{audit_text, int};
-use crate::store::{StoreError, Usage};
-
-/// An audit entry as its row, encoded before it is queued: not on the writer's thread.
-pub(super) struct AuditLine {
-    time: Timestamp,
-    app: Option<AppName>,
-    token: Option<TokenId>,
-    object: Option<ObjectId>,
-    json: String,
-}
-
-impl AuditLine {
-    pub(super) fn encode(entry: AuditEntry) -> Result<Self, StoreError> {
-        let json = audit_text(&entry)?;
-        let AuditEntry { time, app, token_id: token, object_id: object, .. } = entry;
-        Ok(Self { time, app, token, object, json })
-    }
-
-    /// The entry itself, read back from its text.
-    pub(super) fn entry(&self) -> Result<AuditEntry, Failure> {
-        serde_json::from_str(&self.json).map_err(|error| Failure::unreadable("an audit entry", error))
-    }
-}
+use crate::store::Usage;
+use crate::store::values::int;
 
 /// One open transaction.
 pub(super) struct Batch<'c> {
@@ -44,16 +21,19 @@ pub(super) struct Batch<'c> {
     /// By app; a batch has few.
     usage: Vec<(AppName, Counted)>,
     states: [i64; State::ALL.len()],
-    lines: Option<&'c mut String>,
+    trail: Trail<'c>,
     insert_object: Prepared<'c>,
-    insert_audit: Prepared<'c>,
 }
 
 /// A statement that most operations of a batch need: looked up once.
-struct Prepared<'c>(Option<CachedStatement<'c>>);
+pub(super) struct Prepared<'c>(Option<CachedStatement<'c>>);
 
 impl<'c> Prepared<'c> {
-    fn get(&mut self, conn: &'c Connection, sql: &str) -> Result<&mut CachedStatement<'c>, Failure> {
+    pub(super) fn new() -> Self {
+        Self(None)
+    }
+
+    pub(super) fn get(&mut self, conn: &'c Connection, sql: &str) -> Result<&mut CachedStatement<'c>, Failure> {
         Ok(match &mut self.0 {
             Some(statement) => statement,
             none => none.insert(conn.prepare_cached(sql)?),
@@ -73,9 +53,8 @@ impl<'c> Batch<'c> {
             conn,
             usage: Vec::new(),
             states: [0; State::ALL.len()],
-            lines,
-            insert_object: Prepared(None),
-            insert_audit: Prepared(None),
+            trail: Trail::new(lines),
+            insert_object: Prepared::new(),
         }
     }
 
@@ -113,19 +92,7 @@ impl<'c> Batch<'c> {
 
     /// Writes an audit entry.
     pub(super) fn record(&mut self, line: &AuditLine) -> Result<(), Failure> {
-        let sql = "INSERT INTO audit (time, app, token_id, object_id, entry) VALUES (?1, ?2, ?3, ?4, ?5)";
-        self.insert_audit.get(self.conn, sql)?.execute(params![
-            line.time.as_microsecond(),
-            line.app.as_ref().map(|app| app.as_str()),
-            line.token.as_ref().map(|token| token.as_str()),
-            line.object.map(|object| object.to_string()),
-            line.json,
-        ])?;
-        if let Some(lines) = &mut self.lines {
-            lines.push_str(&line.json);
-            lines.push('\n');
-        }
-        Ok(())
+        self.trail.record(self.conn, line)
     }
 
     /// Writes what was gathered.

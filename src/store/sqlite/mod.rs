@@ -14,6 +14,7 @@ mod readers;
 mod reads;
 mod rows;
 pub(super) mod schema;
+mod trail;
 mod upkeep;
 mod writer;
 
@@ -23,8 +24,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use self::batch::AuditLine;
 use self::readers::Readers;
+use self::trail::AuditLine;
 use self::writer::{Writer, WriterSettings};
 use super::{
     Advance, AdvanceOutcome, AuditQuery, ClaimJobs, DeadLetter, IssueDownload, IssueOutcome, IssueUpload, LinkHash,
@@ -179,7 +180,7 @@ impl Store for SqliteStore {
     }
 
     async fn audit_entries(&self, query: AuditQuery) -> Result<Vec<(i64, AuditEntry)>, StoreError> {
-        self.listers.read(move |conn| reads::audit_entries(conn, &query)).await
+        self.listers.read(move |conn| trail::entries(conn, &query)).await
     }
 
     async fn create_token(&self, token: TokenRecord, audit: AuditEntry) -> Result<(), StoreError> {

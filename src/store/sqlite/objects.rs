@@ -5,9 +5,10 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::batch::{AuditLine, Batch};
+use super::batch::Batch;
 use super::error::Failure;
 use super::rows::{self, uint};
+use super::trail::AuditLine;
 use super::{jobs, reads};
 use crate::domain::grant::QuotaLimit;
 use crate::domain::life::{Life, State};

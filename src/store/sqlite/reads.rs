@@ -3,12 +3,10 @@
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, ToSql};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::error::Failure;
 use super::rows::{self, many, one};
-use crate::domain::audit::AuditEntry;
 use crate::domain::ids::{AppName, ObjectId, TokenId};
 use crate::domain::job::JobKind;
 use crate::domain::key::{Area, ObjectKey};
@@ -16,7 +14,7 @@ use crate::domain::life::State;
 use crate::domain::object::Object;
 use crate::store::columns::{Columns, object_columns, token_columns};
 use crate::store::values::limit;
-use crate::store::{AuditQuery, DeadLetter, LinkHash, LinkRecord, ObjectQuery, Statistics, TokenRecord, names};
+use crate::store::{DeadLetter, LinkHash, LinkRecord, ObjectQuery, Statistics, TokenRecord, names};
 
 pub(super) fn object(conn: &Connection, id: ObjectId) -> Result<Option<Object>, Failure> {
     let sql = concat!("SELECT ", object_columns!(), " FROM objects WHERE id = ?1");
@@ -108,33 +106,6 @@ pub(super) fn next_due(conn: &Connection, kinds: &[JobKind]) -> Result<Option<Ti
         next = next.into_iter().chain(due).min();
     }
     Ok(next)
-}
-
-pub(super) fn audit_entries(conn: &Connection, query: &AuditQuery) -> Result<Vec<(i64, AuditEntry)>, Failure> {
-    let text = |text: String| Value::Text(text);
-    let time = |time: Timestamp| Value::Integer(time.as_microsecond());
-    // Only what is asked for, so that SQLite chooses the index that fits.
-    let filters = [
-        ("app = ?", query.app.as_ref().map(|app| text(app.to_string()))),
-        ("token_id = ?", query.token.as_ref().map(|token| text(token.to_string()))),
-        ("object_id = ?", query.object.map(|object| text(object.to_string()))),
-        ("time >= ?", query.since.map(time)),
-        ("time < ?", query.until.map(time)),
-        ("seq < ?", query.before.map(Value::Integer)),
-    ];
-    let mut sql = "SELECT seq, entry FROM audit WHERE 1".to_owned();
-    let mut values = Vec::new();
-    for (condition, value) in filters {
-        if let Some(value) = value {
-            sql.push_str(" AND ");
-            sql.push_str(condition);
-            values.push(value);
-        }
-    }
-    sql.push_str(" ORDER BY seq DESC LIMIT ?");
-    values.push(Value::Integer(limit(query.limit)));
-    let params: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
-    many(conn, &sql, &params, |columns| Ok((columns.number()?, columns.json()?)))
 }
 
 pub(super) fn token(conn: &Connection, id: &TokenId) -> Result<Option<TokenRecord>, Failure> {

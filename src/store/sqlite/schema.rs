@@ -17,6 +17,7 @@ use super::error::Failure;
 const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../../migrations/sqlite/0002_cheaper_inserts.sql"),
+    include_str!("../../../migrations/sqlite/0003_audit_blocks.sql"),
 ];
 
 /// The version of the schema that this program brings.

@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use rusqlite::params;
 
-use super::batch::{AuditLine, Batch};
+use super::batch::Batch;
 use super::error::Failure;
-use super::reads;
+use super::trail::AuditLine;
+use super::{reads, trail};
 use crate::domain::ids::TokenId;
 use crate::store::DeadLetter;
 use crate::store::values::{AT_ONCE, KEPT, kept};
@@ -71,22 +72,8 @@ pub(super) fn prune_dead_letters(batch: &Batch<'_>, before: Timestamp) -> Result
 }
 
 /// One step of [`crate::store::Store::prune_audit`], the first with its entry; how many entries went.
-///
-/// Only the first of what is there is looked at: numbers grow with time, and looking for old entries among all of them
-/// would hold up every write. The newest stays: its number must not be given again.
 pub(super) fn prune_audit(batch: &mut Batch<'_>, before: Timestamp, audit: Option<&AuditLine>) -> Result<u64, Failure> {
-    let conn = batch.conn;
-    let retention = |before: i64| -> Result<(), Failure> {
-        conn.prepare_cached("UPDATE audit_retention SET before = ?1")?.execute([before])?;
-        Ok(())
-    };
-    retention(before.as_microsecond())?;
-    let mut delete = conn.prepare_cached(
-        "DELETE FROM audit WHERE time < ?1 AND seq IN (SELECT seq FROM audit ORDER BY seq LIMIT ?2)
-         AND seq < (SELECT max(seq) FROM audit)",
-    )?;
-    let removed = delete.execute([before.as_microsecond(), AT_ONCE])? as u64;
-    retention(i64::MIN)?;
+    let removed = trail::prune(batch.conn, before)?;
     if let Some(audit) = audit.filter(|_| removed > 0) {
         batch.record(audit)?;
     }

@@ -42,6 +42,45 @@ pub(super) async fn the_audit_trail_is_filtered_and_paged(bench: Bench) {
     assert_eq!(page, all[..1]);
 }
 
+pub(super) async fn a_long_trail_is_paged_by_app_token_and_both(bench: Bench) {
+    let (apps, tokens) = (["where2eat", "other", "third"], ["AAAAAAAAAAAAAAAA", "BBBBBBBBBBBBBBBB"]);
+    for number in 0..700_usize {
+        let mut entry = bench.act(AuditAction::ReadAudit);
+        // Runs of a hundred, some of nobody, so that whole stretches of the trail hold nothing of an app.
+        entry.app = apps.get(number / 100 % 4).map(|app| app.parse().unwrap());
+        entry.token_id = tokens.get(number % 3).map(|token| token.parse().unwrap());
+        bench.store.audit(entry).await.unwrap();
+        bench.clock.advance(Duration::from_millis(1));
+    }
+    let all = bench.store.audit_entries(AuditQuery { limit: 1000, ..Default::default() }).await.unwrap();
+    let of = |name: Option<&str>| name.map(|name| name.to_owned());
+    for app in [None, Some(apps[0]), Some(apps[2]), Some("unknown")] {
+        for token in [None, Some(tokens[1]), Some("CCCCCCCCCCCCCCCC")] {
+            let query = AuditQuery {
+                app: app.map(|app| app.parse().unwrap()),
+                token: token.map(|token| token.parse().unwrap()),
+                limit: 97,
+                ..AuditQuery::default()
+            };
+            let right = all.iter().filter(|(_, entry)| {
+                (app.is_none() || entry.app.as_ref().map(|app| app.to_string()) == of(app))
+                    && (token.is_none() || entry.token_id.as_ref().map(|token| token.to_string()) == of(token))
+            });
+            let mut found = Vec::new();
+            loop {
+                let before = found.last().map(|(seq, _)| *seq);
+                let page = bench.store.audit_entries(AuditQuery { before, ..query.clone() }).await.unwrap();
+                let is_last = page.len() < query.limit;
+                found.extend(page);
+                if is_last {
+                    break;
+                }
+            }
+            assert_eq!(found, right.cloned().collect::<Vec<_>>(), "{app:?} {token:?}");
+        }
+    }
+}
+
 pub(super) async fn tokens_are_kept_with_their_revocation(bench: Bench) {
     let record = bench.token("0123456789abcdef");
     bench.store.create_token(record.clone(), bench.act(AuditAction::CreateToken)).await.unwrap();
