@@ -1,17 +1,20 @@
 """Instructions per request under valgrind's callgrind: a figure that a noisy machine does not move.
 
 The gateway runs as it is, on a directory in memory, and counts only while the requests run: they come one after another
-on one connection, so that every batch of the writer holds one. What ticks in the background counts too, a thousandth or
-so. Start-up and the first requests, which fill caches and prepare statements, do not.
+on one connection, so that every batch of the writer holds one. Start-up and the first requests, which fill caches and
+prepare statements, do not count, and what ticks in the background is subtracted: it is counted beside, while nobody asks.
 """
 
 import re
 import subprocess
 import sys
+import time
 
 from . import client, gateway, machine
 
 VALGRIND = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--quiet"]
+# Seconds in which nobody asks: a few of the probe's turns.
+IDLE = 8
 
 
 class Counted(gateway.Gateway):
@@ -32,19 +35,27 @@ class Counted(gateway.Gateway):
         if done.returncode or "OK" not in done.stdout:
             sys.exit(f"error: callgrind_control {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
 
-    def instructions(self, requests, count, warm=100):
-        """Instructions for each of `count` requests, after `warm` others."""
-        client.send(self, requests, warm)
-        self._control("--instr=on")
-        client.send(self, requests, warm // 10, start=warm)  # callgrind's own first look at the code
+    def _counted(self, act):
+        """The instructions while `act` runs, and how long that took."""
         self._control("--zero")
-        client.send(self, requests, count, start=warm + warm // 10)
+        began = time.monotonic()
+        act()
+        took = time.monotonic() - began
         self._control("--dump")
-        self._control("--instr=off")
         self.dumps += 1
         dump = f"{self.counts}.{self.dumps}"
         with open(dump) as file:
             total = re.search(r"(?m)^(?:summary|totals): (\d+)", file.read())
         if not total:
             sys.exit(f"error: {dump} has no total")
-        return int(total.group(1)) / count
+        return int(total.group(1)), took
+
+    def instructions(self, requests, count, warm=100):
+        """Instructions for each of `count` requests, after `warm` others."""
+        client.send(self, requests, warm)
+        self._control("--instr=on")
+        client.send(self, requests, warm // 4, start=warm)  # callgrind's own first look at the code
+        idle, idle_took = self._counted(lambda: time.sleep(IDLE))
+        busy, took = self._counted(lambda: client.send(self, requests, count, start=warm + warm // 4))
+        self._control("--instr=off")
+        return (busy - idle * took / idle_took) / count
