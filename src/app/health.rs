@@ -63,6 +63,8 @@ pub struct HealthBoard(Mutex<Found>);
 struct Found {
     database: Option<(Timestamp, Answer)>,
     targets: Vec<(String, Answer)>,
+    /// Only where limits are shared: the answer, and whether the node needs it.
+    redis: Option<(Answer, bool)>,
 }
 
 /// `Err` says why there was none.
@@ -106,6 +108,9 @@ impl HealthBoard {
         let database = Dependency { required: true, ..described("database", &database, "takes writes") };
         let mut dependencies = vec![database, scanner.describe()];
         dependencies.extend(found.targets.iter().map(|(name, answer)| described(name, answer, "answers")));
+        if let Some((answer, required)) = &found.redis {
+            dependencies.push(Dependency { required: *required, ..described("redis", answer, "answers") });
+        }
         let ready = dependencies.iter().all(|dependency| dependency.ready || !dependency.required);
         Health { ready, dependencies }
     }
@@ -127,6 +132,13 @@ impl App {
         let answer = within_deadline(self.store.probe()).await;
         metrics::gauge!("vestibule_database_up").set(f64::from(u8::from(answer.is_ok())));
         lock(&self.board.0).database = Some((self.clock.now(), answer));
+    }
+
+    /// Asks Redis, where limits are shared through one, and notes the answer.
+    pub async fn probe_limits(&self) {
+        let Some(answer) = self.limiter.probe().await else { return };
+        metrics::gauge!("vestibule_limits_redis_up").set(f64::from(u8::from(answer.is_ok())));
+        lock(&self.board.0).redis = Some((answer, self.limiter.denies_when_away()));
     }
 
     /// Asks the storage of every target, all at the same time, and notes the answers.
@@ -164,7 +176,8 @@ mod tests {
         let (state, now) = (ScannerState::default(), "2026-11-21T10:00:00Z".parse().unwrap());
         state.note(scanner, Some(true), "ClamAV".into());
         let board = HealthBoard::default();
-        *lock(&board.0) = Found { database: Some((now, database)), targets: vec![("target:images".into(), target)] };
+        *lock(&board.0) =
+            Found { database: Some((now, database)), targets: vec![("target:images".into(), target)], redis: None };
         board.health(&state, now + SignedDuration::from_secs(seconds_later))
     }
 
@@ -183,6 +196,19 @@ mod tests {
         assert_eq!(health.dependencies[1].stale, Some(true), "old signatures are told");
         assert!(serde_json::to_string(&health).unwrap().contains("b-17"));
         assert!(!serde_json::to_string(&health.without_details()).unwrap().contains("b-17"));
+    }
+
+    #[test]
+    fn a_node_needs_redis_only_where_it_may_not_count_alone() {
+        for (required, ready) in [(true, false), (false, true)] {
+            let (state, now) = (ScannerState::default(), "2026-11-21T10:00:00Z".parse().unwrap());
+            state.note(true, None, "ClamAV".into());
+            let board = HealthBoard::default();
+            let redis = Some((Err("did not answer".to_owned()), required));
+            *lock(&board.0) = Found { database: Some((now, Ok(()))), targets: Vec::new(), redis };
+            let health = board.health(&state, now);
+            assert_eq!((health.ready, health.dependencies[2].name.as_str()), (ready, "redis"));
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::domain::grant::QuotaLimit;
 use crate::domain::limits::{LimitScope, Window};
 use crate::domain::principal::Principal;
 use crate::domain::refusal::{Reason, Refusal};
-use crate::limits::{Ask, Met, Quota, SameRequest, Verdict};
+use crate::limits::{Ask, Away, Met, Quota, SameRequest, Verdict};
 use crate::policy::{self, PolicySet};
 use crate::store::Usage;
 
@@ -69,14 +69,16 @@ impl App {
     ) -> Result<Admission, Box<NotAdmitted>> {
         let policies = self.policies.current();
         let ask = ask(&policies, context, who);
-        let (standing, met) = match self.limiter.take(&ask).await {
-            Verdict::Admitted(standing) => return Ok(Admission { standing }),
-            Verdict::Refused(standing, met) => (standing, met),
+        let (standing, refusal) = match self.limiter.take(&ask).await {
+            Ok(Verdict::Admitted(standing)) => return Ok(Admission { standing }),
+            Ok(Verdict::Refused(standing, met)) => {
+                count_refusal(met.quota);
+                (Some(standing), self.explain(&policies, who, &met))
+            }
+            Err(away) => (None, away.into()),
         };
-        count_refusal(met.quota);
-        let refusal = self.explain(&policies, who, &met);
         let refusal = self.refuse(context, Refused::Principal(who), action, None, refusal).await;
-        Err(Box::new(NotAdmitted { refusal, standing: Some(standing) }))
+        Err(Box::new(NotAdmitted { refusal, standing }))
     }
 
     /// What a workflow's app may do, and what is left.
@@ -88,8 +90,8 @@ impl App {
             let policies = self.policies.current();
             let quota = policy::decide_limits(&policies, who)?.quota;
             let usage = self.store.usage(&who.app).await?;
-            let standing = self.limiter.look(&ask(&policies, context, who)).await;
-            Ok(LimitsNow { standing, shared: false, quota, usage })
+            let standing = self.limiter.look(&ask(&policies, context, who)).await?;
+            Ok(LimitsNow { standing, shared: self.limiter.is_shared(), quota, usage })
         };
         match result.await {
             Ok(now) => Ok(now),
@@ -157,6 +159,19 @@ fn ask<'a>(policies: &'a PolicySet, context: &RequestContext, who: &'a Principal
         owner: policies.app(&who.app).map(|manifest| &manifest.owner),
         limits: policies.limits_of(&who.app),
         same: context.body.as_ref().map(SameRequest::of),
+    }
+}
+
+impl From<Away> for Refusal {
+    fn from(away: Away) -> Self {
+        Refusal::new(
+            Reason::LimitsUnavailable,
+            format!(
+                "The gateway cannot count requests at the moment, so this one was not carried out. Try again in {}.",
+                in_words(away.retry_after)
+            ),
+        )
+        .retry_after(away.retry_after)
     }
 }
 

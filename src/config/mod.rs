@@ -17,6 +17,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
+use crate::limits::redis::WhenAway;
 use crate::storage::credentials::Credentials;
 use crate::telemetry::TelemetryConfig;
 use crate::worker::events::EventsConfig;
@@ -34,6 +35,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// The durable state.
     pub store: StoreConfig,
+    /// Where requests are counted.
+    pub limits: LimitsConfig,
     /// The platform team's directory.
     pub policies: PoliciesConfig,
     /// clamd.
@@ -153,6 +156,35 @@ impl StoreConfig {
     /// The SQLite file, where no database is named.
     pub fn sqlite(&self) -> PathBuf {
         self.path.clone().unwrap_or_else(|| "data/vestibule.db".into())
+    }
+}
+
+/// `[limits]`: each node counts for itself, or all of them in one Redis.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// The Redis, for example `rediss://user:password@redis.example/0`.
+    pub url: Option<SecretString>,
+    /// What a node does while Redis does not answer.
+    pub when_away: WhenAway,
+    /// Longest wait for an answer.
+    #[serde(with = "human")]
+    pub deadline: Duration,
+    /// Requests of this node that may wait for an answer at the same time.
+    pub max_in_flight: usize,
+    /// What every key begins with.
+    pub prefix: String,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            url: None,
+            when_away: WhenAway::Deny,
+            deadline: Duration::from_millis(250),
+            max_in_flight: 1024,
+            prefix: "vestibule".into(),
+        }
     }
 }
 

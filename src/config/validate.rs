@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
+use crate::limits::redis::RedisUrl;
 use crate::store::postgres::PostgresUrl;
 use crate::worker::events::push::eventgrid::SHORTEST_KEY;
 
-use super::{Config, StoreConfig, TlsConfig};
+use super::{Config, LimitsConfig, StoreConfig, TlsConfig};
 
 /// Inspections at the same time; each holds a connection to clamd and some memory.
 const CONCURRENCY: std::ops::RangeInclusive<usize> = 1..=256;
@@ -47,6 +48,7 @@ pub(super) fn mistakes(config: &Config) -> Vec<String> {
         found.push(format!("policies.dir: there is no directory {}", config.policies.dir.display()));
     }
     found.extend(store(&config.store));
+    found.extend(limits(&config.limits));
     for (name, days) in [
         ("audit_retention_days", config.store.audit_retention_days),
         ("dead_letter_retention_days", config.store.dead_letter_retention_days),
@@ -101,6 +103,24 @@ fn store(store: &StoreConfig) -> Vec<String> {
     found
 }
 
+fn limits(limits: &LimitsConfig) -> Vec<String> {
+    let mut found = Vec::new();
+    if let Some(Err(mistake)) = limits.url.as_ref().map(RedisUrl::parse) {
+        found.push(format!("limits.url: {mistake}"));
+    }
+    if !(Duration::from_millis(10)..=Duration::from_secs(5)).contains(&limits.deadline) {
+        found.push("limits.deadline: must be 10ms to 5s; every limited request may wait that long".into());
+    }
+    if !(1..=100_000).contains(&limits.max_in_flight) {
+        found.push("limits.max_in_flight: must be 1 to 100000".into());
+    }
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
+    if !(1..=64).contains(&limits.prefix.len()) || !limits.prefix.bytes().all(plain) {
+        found.push("limits.prefix: must be 1 to 64 letters, digits, '-', '_', '.' and ':'".into());
+    }
+    found
+}
+
 /// Plain HTTP is bound to loopback only, unless a proxy is said to end TLS.
 fn exposed(section: &str, listen: SocketAddr, tls: Option<&TlsConfig>, behind_proxy: bool) -> Option<String> {
     (tls.is_none() && !behind_proxy && !listen.ip().is_loopback()).then(|| {
@@ -148,6 +168,20 @@ mod tests {
         config.store.url = Some("postgres://vestibule:secret@db.example/vestibule".into());
         let told = mistakes(&config).concat();
         assert!(told.starts_with("store.url") && told.contains("sslmode") && !told.contains("secret"), "{told}");
+    }
+
+    #[test]
+    fn a_redis_elsewhere_needs_tls_and_numbers_have_bounds() {
+        let mut config = Config::default();
+        config.policies.dir = ".".into();
+        config.limits.url = Some("redis://:secret@127.0.0.1/0".into());
+        assert_eq!(mistakes(&config), Vec::<String>::new());
+        config.limits.url = Some("redis://:secret@redis.example/0".into());
+        config.limits.deadline = Duration::from_secs(6);
+        config.limits.max_in_flight = 0;
+        config.limits.prefix = "a{b}".into();
+        assert_eq!(settings(&config), ["limits.url", "limits.deadline", "limits.max_in_flight", "limits.prefix"]);
+        assert!(!mistakes(&config).concat().contains("secret"));
     }
 
     #[test]

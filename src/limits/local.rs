@@ -82,6 +82,21 @@ impl LocalLimits {
         Standing { limits: ask.limits.clone(), windows }
     }
 
+    /// What was decided about a request elsewhere. Counts along where it was admitted, so that this node can go on
+    /// alone; where a limit refused it, the seconds to add to the wait.
+    pub(super) fn note(&self, ask: &Ask<'_>, refused_by: Option<u32>) -> u32 {
+        let now = self.now();
+        self.at(ask, |mut counters| {
+            if let Some(limit) = refused_by {
+                return counters.workflow.streak.refused(now, limit);
+            }
+            counters.workflow.repeated(ask.same, now);
+            counters.roll(now);
+            counters.count(ask.same);
+            0
+        })
+    }
+
     /// Forgets what belongs to a day that is over.
     pub fn prune(&self) {
         let today = Window::Day.number(self.now());

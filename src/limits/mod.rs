@@ -7,13 +7,18 @@
 
 mod backoff;
 mod local;
+pub mod redis;
 mod standing;
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::domain::bytes::Sha256Digest;
 use crate::domain::ids::{AppName, OwnerName, WorkflowName};
 use crate::domain::limits::RateLimits;
+
+use self::redis::RedisLimits;
 
 pub use local::LocalLimits;
 pub use standing::{Met, Quota, Standing, Used, Verdict};
@@ -51,20 +56,64 @@ impl SameRequest {
 pub enum Limiter {
     /// In this process.
     Local(LocalLimits),
+    /// In Redis, with others.
+    Redis(Box<RedisLimits>),
+}
+
+/// Nobody can count at the moment, so that nothing is admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Away {
+    /// Seconds after which a retry makes sense.
+    pub retry_after: u32,
 }
 
 impl Limiter {
     /// Counts a request where every limit admits it, and nothing where one does not.
-    pub async fn take(&self, ask: &Ask<'_>) -> Verdict {
+    ///
+    /// # Errors
+    /// [`Away`] where nobody could count.
+    pub async fn take(&self, ask: &Ask<'_>) -> Result<Verdict, Away> {
         match self {
-            Limiter::Local(local) => local.take(ask),
+            Limiter::Local(local) => Ok(local.take(ask)),
+            // Boxed, so that the local way does not carry the larger one's state.
+            Limiter::Redis(redis) => Box::pin(redis.take(ask)).await,
         }
     }
 
     /// How the windows stand; counts nothing.
-    pub async fn look(&self, ask: &Ask<'_>) -> Standing {
+    ///
+    /// # Errors
+    /// As [`Limiter::take`].
+    pub async fn look(&self, ask: &Ask<'_>) -> Result<Standing, Away> {
         match self {
-            Limiter::Local(local) => local.look(ask),
+            Limiter::Local(local) => Ok(local.look(ask)),
+            Limiter::Redis(redis) => Box::pin(redis.look(ask)).await,
+        }
+    }
+
+    /// Whether other nodes count into the same windows.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Limiter::Redis(_))
+    }
+
+    /// Whether Redis answers now, connecting where there is no connection; `None` where there is no Redis. `Err` says why
+    /// not, in words without its address.
+    pub async fn probe(&self) -> Option<Result<(), String>> {
+        match self {
+            Limiter::Local(_) => None,
+            Limiter::Redis(redis) => Some(Box::pin(redis.probe()).await),
+        }
+    }
+
+    /// Whether limited requests are refused while [`Limiter::probe`] fails.
+    pub fn denies_when_away(&self) -> bool {
+        matches!(self, Limiter::Redis(redis) if redis.denies_when_away())
+    }
+
+    /// Keeps the connection to Redis, where there is one, until `shutdown`.
+    pub async fn keep_connected(&self, shutdown: &CancellationToken) {
+        if let Limiter::Redis(redis) = self {
+            redis.keep_connected(shutdown).await;
         }
     }
 
@@ -72,6 +121,7 @@ impl Limiter {
     pub fn prune(&self) {
         match self {
             Limiter::Local(local) => local.prune(),
+            Limiter::Redis(redis) => redis.prune(),
         }
     }
 }

@@ -148,6 +148,8 @@ impl Application {
             dead_letter_days: self.config.store.dead_letter_retention_days,
         };
         workers.spawn(Housekeeping::new(Arc::clone(&self.app), retention).run(stop_workers.clone()));
+        let (app, stop) = (Arc::clone(&self.app), stop_workers.clone());
+        workers.spawn(async move { app.limiter.keep_connected(&stop).await });
         for consumer in self.consumers {
             workers.spawn(consumer.run(stop_workers.clone()));
         }

@@ -17,6 +17,7 @@ use crate::audit::JsonLines;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::identity::Authenticator;
+use crate::limits::redis::{RedisLimits, RedisOptions, RedisUrl};
 use crate::limits::{Limiter, LocalLimits};
 use crate::policy::{Mistake, Policies};
 use crate::store::postgres::{self, PostgresOptions, PostgresStore, PostgresUrl};
@@ -35,6 +36,9 @@ pub enum StartError {
     /// The database cannot be used.
     #[error("cannot open the database: {0}")]
     Store(#[from] StoreError),
+    /// The Redis of the rate limits cannot be used.
+    #[error("limits.url: {0}")]
+    Limits(String),
     /// The audit lines cannot be written.
     #[error("cannot open the audit file {0}: {1}")]
     Audit(String, std::io::Error),
@@ -107,7 +111,7 @@ async fn core_with(
         store,
         policies,
         targets: Arc::new(targets),
-        limiter: Limiter::Local(LocalLimits::new(clock.clone())),
+        limiter: open_limiter(config, &clock)?,
         throttled: LimitRefusals::default(),
         clock,
         scanner: Arc::new(ScannerState::default()),
@@ -122,6 +126,20 @@ async fn core_with(
         },
     };
     Ok(Core { app: Arc::new(app), audit })
+}
+
+/// Counters of this node, or those in the Redis that the configuration names. Nothing is connected yet.
+fn open_limiter(config: &Config, clock: &Clock) -> Result<Limiter, StartError> {
+    let settings = config.limits.clone();
+    let Some(url) = settings.url else { return Ok(Limiter::Local(LocalLimits::new(clock.clone()))) };
+    let options = RedisOptions {
+        when_away: settings.when_away,
+        deadline: settings.deadline,
+        max_in_flight: settings.max_in_flight,
+        prefix: settings.prefix,
+    };
+    let redis = RedisUrl::parse(&url).and_then(|url| RedisLimits::new(&url, options, clock.clone()));
+    redis.map(|redis| Limiter::Redis(Box::new(redis))).map_err(StartError::Limits)
 }
 
 /// The database that the configuration names. A SQLite file is brought up to date; PostgreSQL only where that is asked

@@ -26,7 +26,7 @@ impl Probe {
         Self { app, inspector }
     }
 
-    /// Runs until `shutdown`: the scanner, the database and the gauges every two seconds, the targets every ten, because
+    /// Runs until `shutdown`: the scanner, the database, Redis and the gauges every two seconds, the targets every ten, because
     /// their providers charge for requests.
     pub async fn run(self, shutdown: CancellationToken) {
         loop {
@@ -55,7 +55,7 @@ impl Probe {
                 self.app.probe_targets().await;
             }
         };
-        tokio::join!(self.scanner(), self.app.probe_database(), targets, self.gauges());
+        tokio::join!(self.scanner(), self.app.probe_database(), self.app.probe_limits(), targets, self.gauges());
     }
 
     async fn scanner(&self) {

@@ -11,6 +11,7 @@ mod example;
 mod expiry;
 mod flow;
 mod killed;
+mod limits;
 mod nodes;
 mod place;
 mod push;

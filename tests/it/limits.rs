@@ -1,16 +1,18 @@
 //! Rate limits: never more than the limit in any aligned window, and the whole of it, under any concurrency.
 //!
-//! What holds for both ways of counting stands here as functions that take a way; [`local`] runs them on counters of this
-//! process.
+//! What both ways of counting need stands here; [`local`] is about counters of this process, [`redis`] about those that nodes
+//! share.
 
 mod local;
+mod redis;
+pub mod server;
 
 use std::sync::Arc;
 
 use vestibule::domain::bytes::Sha256Digest;
 use vestibule::domain::ids::{AppName, OwnerName, WorkflowName};
 use vestibule::domain::limits::{RateLimits, Rates};
-use vestibule::limits::{Ask, Limiter, SameRequest, Standing, Verdict};
+use vestibule::limits::{Ask, Away, Limiter, SameRequest, Standing, Verdict};
 
 /// Who asks, and what it is allowed.
 struct Caller {
@@ -53,13 +55,13 @@ impl Caller {
         }
     }
 
-    async fn take(&self, limiter: &Limiter) -> Verdict {
+    async fn take(&self, limiter: &Limiter) -> Result<Verdict, Away> {
         limiter.take(&self.ask()).await
     }
 
     /// Whether one more request is admitted.
     async fn admitted(&self, limiter: &Limiter) -> bool {
-        matches!(self.take(limiter).await, Verdict::Admitted(_))
+        matches!(self.take(limiter).await, Ok(Verdict::Admitted(_)))
     }
 
     /// How many of so many are admitted, one after the other.
@@ -74,8 +76,8 @@ impl Caller {
     /// The name of the quota that refuses, and the seconds that it says to wait.
     async fn refused(&self, limiter: &Limiter) -> (&'static str, u32) {
         match self.take(limiter).await {
-            Verdict::Refused(_, met) => (met.quota.name(), met.retry_after),
-            Verdict::Admitted(standing) => panic!("admitted: {standing:?}"),
+            Ok(Verdict::Refused(_, met)) => (met.quota.name(), met.retry_after),
+            other => panic!("not refused: {other:?}"),
         }
     }
 }
@@ -102,7 +104,6 @@ async fn ten_thousand_at_once(limiters: Vec<Arc<Limiter>>, prefix: &str) {
         let mut caller = Caller::new(&name(app), workflow, limits);
         caller.owner = name("owner").parse().unwrap();
         tasks.spawn(async move {
-            // Again where the counters were too busy to answer: nothing was counted then.
             let admitted = caller.admitted(&limiter).await;
             (caller.app.to_string(), caller.workflow.to_string(), admitted)
         });

@@ -66,6 +66,7 @@ fn the_example_leaves_no_setting_out() {
         "[admin]",
         "[public.tls]",
         "[store]",
+        "[limits]",
         "[policies]",
         "[scanner]",
         "[events]",

@@ -6,12 +6,13 @@
 use super::{File, files, none};
 
 /// The start of a foreign path, and where in `src/` it may be.
-const CRATES: [(&str, &[&str]); 16] = [
+const CRATES: [(&str, &[&str]); 17] = [
     ("actix_", &["http/", "startup/"]),
     ("utoipa", &["http/", "app/view.rs", "app/health.rs"]),
     ("clap::", &["cli/"]),
     ("rusqlite", &["store/"]),
     ("sqlx", &["store/"]),
+    ("redis::", &["limits/"]),
     ("aws_config", &["storage/", "worker/events/"]),
     ("aws_credential_types", &["storage/", "worker/events/"]),
     ("aws_sdk_", &["storage/", "worker/events/"]),
