@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::domain::bytes::Sha256Digest;
 use crate::domain::ids::{AppName, OwnerName, WorkflowName};
 use crate::domain::limits::RateLimits;
@@ -55,7 +56,7 @@ impl SameRequest {
 #[derive(Debug)]
 pub enum Limiter {
     /// In this process.
-    Local(LocalLimits),
+    Local(Box<LocalLimits>),
     /// In Redis, with others.
     Redis(Box<RedisLimits>),
 }
@@ -68,6 +69,11 @@ pub struct Away {
 }
 
 impl Limiter {
+    /// Counters of this process.
+    pub fn local(clock: Clock) -> Self {
+        Limiter::Local(Box::new(LocalLimits::new(clock)))
+    }
+
     /// Counts a request where every limit admits it, and nothing where one does not.
     ///
     /// # Errors

@@ -17,8 +17,8 @@ use crate::audit::JsonLines;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::identity::Authenticator;
+use crate::limits::Limiter;
 use crate::limits::redis::{RedisLimits, RedisOptions, RedisUrl};
-use crate::limits::{Limiter, LocalLimits};
 use crate::policy::{Mistake, Policies};
 use crate::store::postgres::{self, PostgresOptions, PostgresStore, PostgresUrl};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
@@ -131,7 +131,7 @@ async fn core_with(
 /// Counters of this node, or those in the Redis that the configuration names. Nothing is connected yet.
 fn open_limiter(config: &Config, clock: &Clock) -> Result<Limiter, StartError> {
     let settings = config.limits.clone();
-    let Some(url) = settings.url else { return Ok(Limiter::Local(LocalLimits::new(clock.clone()))) };
+    let Some(url) = settings.url else { return Ok(Limiter::local(clock.clone())) };
     let options = RedisOptions {
         when_away: settings.when_away,
         deadline: settings.deadline,

@@ -13,7 +13,7 @@ use super::{Caller, NONE, left, limits, ten_thousand_at_once, workflow};
 /// A limiter, and its clock at half past ten, in the middle of a second.
 fn limiter() -> (Limiter, Clock) {
     let clock = Clock::manual("2026-11-21T10:30:00.5Z".parse().unwrap());
-    (Limiter::Local(LocalLimits::new(clock.clone())), clock)
+    (Limiter::local(clock.clone()), clock)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
