@@ -67,7 +67,9 @@ async fn an_operation_that_the_database_refuses_does_not_fail_its_neighbours() {
     // While somebody else holds the table, everything below gathers in one batch.
     let mut other = postgres.database.connection().await;
     sqlx::raw_sql("BEGIN; LOCK TABLE audit, tokens, app_usage").execute(&mut other).await.unwrap();
-    let release = async { drop(sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap()) };
+    let release = async {
+        sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    };
     bench.twenty_uploads_beside_a_refused_operation(token, release).await;
     postgres.database.assert_consistent().await;
     assert_eq!(postgres.database.count("objects").await, 20);
