@@ -78,7 +78,8 @@ impl RedisLimits {
         let Found { counted, mut windows, same } = match self.run(ask, Mode::Take).await {
             Some(found) => found,
             None if self.options.when_away == WhenAway::Local => return Ok(self.local.take(ask)),
-            None => return Err(Away { retry_after: 1 + self.local.note(ask, Some(1)) }),
+            // As for a large limit: whoever asks some times while Redis restarts need not wait for minutes.
+            None => return Err(Away { retry_after: 1 + self.local.note(ask, Some(u32::MAX)) }),
         };
         if counted {
             self.local.note(ask, None);
