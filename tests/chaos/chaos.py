@@ -21,7 +21,7 @@ from scene import Scene, Tools
 
 # Less than this, and a run proves nothing.
 LEAST = {
-    "calm": {"acknowledged": 15, "visible": 8, "downloads": 5},
+    "calm": {"acknowledged": 15, "visible": 8, "downloads": 5, "over the quota": 5},
     "": {"acknowledged": 5, "visible": 3, "downloads": 1},
 }
 

@@ -19,6 +19,7 @@ def check(world):
     findings = []
     for promise, judge in (
         ("P1", visible_means_clean),
+        ("P2", a_link_works_once),
         ("P3", no_url_without_a_record),
         ("P4", quotas_hold),
         ("P5", final_states_are_right),
@@ -64,6 +65,13 @@ def visible_means_clean(world):
             yield f"{id} was downloaded at the end with {'other' if digest else 'no'} bytes"
 
 
+def a_link_works_once(world):
+    for upload in world.uploads:
+        for times in upload.links:
+            if times > 1:
+                yield f"a one-time link to {upload.id} worked {times} times"
+
+
 def no_url_without_a_record(world):
     allowed = {(e.action, e.object, e.grant) for e in world.audit if e.outcome == "allowed"}
     for upload in world.uploads:
@@ -74,7 +82,7 @@ def no_url_without_a_record(world):
             if row is None or row.grant != grant:
                 yield f"a client holds an upload URL of {id}, and its grant {grant} is not that of its row"
         for download in upload.downloads:
-            if ("requestDownload", upload.id, download.grant) not in allowed:
+            if not allowed & {(act, upload.id, download.grant) for act in ("requestDownload", "followLink")}:
                 held = f"a download URL of {upload.id} (grant {download.grant})"
                 yield f"a client holds {held}, and no audit entry says so"
     for row in world.rows.values():
@@ -146,13 +154,11 @@ def was_cut_short(upload, row):
 
 def expected(upload, clocks):
     """Where an upload may end, after what its client saw of it."""
-    arrived = upload.arrived()
-    end = ENDS.get(upload.intent, "visible")
-    if arrived is False:
-        return {"expired"}
-    states = {end} if arrived else {end, "expired"}
     if upload.deleted:
         return {"deleted"}
+    arrived = upload.arrived()
+    end = ENDS.get(upload.intent, "visible")
+    states = {end} if arrived else {"expired"} if arrived is False else {end, "expired"}
     if upload.asked_to_delete:
         states.add("deleted")
     if clocks:

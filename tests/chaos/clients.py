@@ -26,7 +26,7 @@ INTENTS = {
     "broken": 4,
 }
 FILES = {"infected": payloads.infected, "mistyped": payloads.mistyped}
-APPS = {"roomy": 70, "tight": 18, "few": 12}
+APPS = {"roomy": 80, "tight": 10, "few": 10}
 FINAL = ("visible", "quarantined", "rejected", "unscannable", "expired", "deleted")
 
 
@@ -164,17 +164,32 @@ class Client(threading.Thread):
         return state
 
     def download(self, upload):
-        """Requests a download, and reads it where a URL came. Refusals are what happens before the object is visible."""
-        body = json.dumps({"objectId": upload.id}).encode()
+        """Requests a download, and reads it where a URL came. Before the object is visible there are refusals."""
+        once = self.chance.random() < 0.2
+        body = json.dumps({"objectId": upload.id, "oneTime": once}).encode()
         answer = wire.send("POST", f"{self.run_of.public}/request-download", self.token(upload), body)
         if answer is None or answer.status != 200:
             self.note(upload, answer)
             return
         url = answer.json()["downloadUrl"]
+        if once:
+            url = self.follow(upload, url)
+            if url is None:
+                return
         got = wire.send("GET", url)
         whole = got is not None and got.status == 200
         digest = sha256(got.body) if whole else None
         upload.downloads.append(Download(wire.grant_in(url), got.status if got else None, digest))
+
+    def follow(self, upload, link):
+        """Follows a link that works once, twice; where it led the first time that it led anywhere."""
+        led = []
+        for _ in range(2):
+            answer = wire.send("GET", link)
+            if answer is not None and answer.status == 302:
+                led.append(answer.headers["location"])
+        upload.links.append(len(led))
+        return led[0] if led else None
 
     def delete(self, upload):
         upload.asked_to_delete = True
@@ -192,6 +207,7 @@ class Client(threading.Thread):
             self.rest()
 
     def note(self, upload, answer):
+        """Remembers a refusal; an answer that says that the gateway itself is broken is a surprise."""
         if answer is not None:
             upload.refused.append(answer.code())
             if answer.status >= 500 and answer.status != 503:
@@ -199,3 +215,25 @@ class Client(threading.Thread):
 
     def rest(self):
         time.sleep(self.chance.uniform(0.1, 0.4))
+
+
+class Greedy(Client):
+    """Asks for more than there is of the two small quotas, gives some of it back, and never sends a byte."""
+
+    def run(self):
+        while not self.run_of.ending.is_set():
+            self.deadline = time.monotonic() + 45
+            try:
+                self.grasp(f"{self.name}-{self.seen.number()}")
+            except Exception as error:  # As above.
+                self.seen.surprise(f"{self.name}: {type(error).__name__}: {error}")
+            time.sleep(self.chance.uniform(0, 0.1))
+
+    def grasp(self, key):
+        app = self.chance.choice(("tight", "few"))
+        body = bytes(self.chance.randrange(10_000, 150_000))
+        upload = self.seen.upload(
+            app=app, intent="never", key=key, filename="menu.jpg", content_type="image/jpeg", body=body
+        )
+        if self.ask(upload) and self.chance.random() < 0.5:
+            self.delete(upload)

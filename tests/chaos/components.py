@@ -40,7 +40,8 @@ class Postgres:
             "unix_socket_directories": "",
             "max_connections": 200,
             "log_min_messages": "warning",
-            "recovery_init_sync_method": "syncfs",  # After a kill it would sync every file of every database one by one.
+            # After a kill it would otherwise sync every file of every database, one by one.
+            "recovery_init_sync_method": "syncfs",
         }
         argv = [tools.postgres / "postgres", "-D", self.data]
         for name, value in settings.items():

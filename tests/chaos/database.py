@@ -73,6 +73,12 @@ class Postgres:
         with self.server.connect(self.name) as database:
             database.execute(sql)
 
+    def disconnect(self):
+        self.change(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1"
+        )
+
 
 class Sqlite:
     """A file."""
@@ -97,8 +103,12 @@ def age(database, leases):
     """As if an hour had passed for upload URLs, and, where `leases`, half a minute for leases and delays."""
     database.change(f"UPDATE objects SET upload_expires_at = upload_expires_at - {HOUR} WHERE state = 'issued'")
     if leases:
-        now = time.time_ns() // 1000
-        database.change(f"UPDATE jobs SET ready_at = {now} WHERE ready_at > {now}")
+        end_leases(database)
+
+
+def end_leases(database):
+    now = time.time_ns() // 1000
+    database.change(f"UPDATE jobs SET ready_at = {now} WHERE ready_at > {now}")
 
 
 def states(database):

@@ -27,9 +27,11 @@ class Storage:
     def __init__(self, endpoint):
         self.s3, self.sqs = client("s3", endpoint), client("sqs", endpoint)
 
-    def make(self, name, with_events):
-        """A bucket, and a queue that it tells; the queue's path, or None."""
+    def make(self, name, with_events, versioned):
+        """A bucket, and a queue that it tells; the queue's address, or None."""
         self.s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+        if versioned:
+            self.s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
         if not with_events:
             return None
         url = self.sqs.create_queue(QueueName=name)["QueueUrl"]
@@ -53,10 +55,11 @@ class Storage:
         return self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
 
     def remove(self, bucket, queue):
-        keys = self.keys(bucket)
-        for start in range(0, len(keys), 500):
-            some = [{"Key": key} for key in keys[start : start + 500]]
-            self.s3.delete_objects(Bucket=bucket, Delete={"Objects": some, "Quiet": True})
+        for page in self.s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+            found = page.get("Versions", []) + page.get("DeleteMarkers", [])
+            some = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in found]
+            if some:
+                self.s3.delete_objects(Bucket=bucket, Delete={"Objects": some, "Quiet": True})
         self.s3.delete_bucket(Bucket=bucket)
         if queue:
             self.sqs.delete_queue(QueueUrl=queue)
@@ -69,6 +72,7 @@ class Messenger:
         self.sqs, self.queue = sqs, queue
 
     def purge(self):
+        """All messages that wait are lost."""
         self.sqs.purge_queue(QueueUrl=self.queue)
 
     def steal(self):

@@ -7,13 +7,15 @@ start, as an operator's system would do it.
 import signal
 import time
 
+import database
+
 
 class Theatre:
     """The run's stage: what there is to break."""
 
     def __init__(self, run):
         self.run = run
-        self.filled = False
+        self.filled, self.turned = False, 0.0
 
     def play(self, until_done):
         """Plays the plan from now on; then waits until the clients have ended, or their time is over."""
@@ -99,6 +101,31 @@ class Theatre:
     def end_stepClock(self, fault):
         self.node(fault).clock.step(0)
 
+    def begin_powerCut(self, _):
+        """Everything but the storage dies at once."""
+        self.run.down.update(node.number for node in self.run.nodes)
+        self.run.scene.postgres.kill()
+        for process in (self.run.scene.clamd.process, *(node.process for node in self.run.nodes)):
+            process.kill()
+
+    def end_powerCut(self, _):
+        self.run.scene.postgres.start()
+        self.run.scene.clamd.start()
+        self.run.down.clear()
+
+    def during_endLeases(self, _):
+        """Others may take what somebody still works on, as if that had stood still for too long."""
+        if self.turn(0.3):
+            database.end_leases(self.run.database)
+
+    def turn(self, seconds):
+        """True once in so many seconds."""
+        now = time.monotonic()
+        if now - self.turned < seconds:
+            return False
+        self.turned = now
+        return True
+
     # PostgreSQL and clamd.
 
     def begin_restartPostgres(self, _):
@@ -120,6 +147,13 @@ class Theatre:
     def end_freezePostgres(self, _):
         self.run.scene.postgres.process.thaw()
 
+    begin_stallPostgres, end_stallPostgres = begin_freezePostgres, end_freezePostgres
+
+    def during_disconnectPostgres(self, _):
+        """The server ends one of the nodes' connections, whatever it is doing."""
+        if self.turn(0.15):
+            self.run.database.disconnect()
+
     def begin_killClamd(self, _):
         self.run.scene.clamd.process.kill()
 
@@ -131,6 +165,8 @@ class Theatre:
 
     def end_freezeClamd(self, _):
         self.run.scene.clamd.process.thaw()
+
+    begin_stallClamd, end_stallClamd = begin_freezeClamd, end_freezeClamd
 
     # The storage and its events.
 

@@ -74,7 +74,7 @@ def command(binary, config, *arguments):
 
 
 class Clock:
-    """A node's time of day, moved by libfaketime by as many seconds as a file says; its monotonic clock is left alone."""
+    """A node's time of day, moved by libfaketime by the seconds in a file; its monotonic clock is left alone."""
 
     def __init__(self, library, path):
         self.library, self.path = library, Path(path)
@@ -98,7 +98,7 @@ class Clock:
 class Node:
     """One node of a run."""
 
-    def __init__(self, number, ports, binary, directory, common, clock=None):
+    def __init__(self, number, ports, binary, directory, common, balanced, clock=None):
         self.number, (self.port, self.admin_port), self.clock = number, ports, clock
         self.started = 0.0
         home = directory / f"node{number}"
@@ -107,7 +107,7 @@ class Node:
         config.write_text(
             f'[public]\nlisten = "127.0.0.1:{self.port}"\n[admin]\nlisten = "127.0.0.1:{self.admin_port}"\n{common}'
         )
-        variables = {**environment(), **(clock.environment() if clock else {})}
+        variables = {**environment(), **(clock.environment() if clock else {}), "VESTIBULE__PUBLIC__URL": balanced}
         self.process = Process(
             f"node {number}", [binary, "serve", "--config", config], home / "gateway.log", environment=variables
         )

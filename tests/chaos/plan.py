@@ -14,8 +14,11 @@ COMMON = {
     "killNode": (10, 0.2, 1.5),
     "freezeNode": (5, 0.5, 3.0),
     "restartNode": (3, 0.0, 0.1),
+    "powerCut": (2, 0.2, 1.0),
+    "endLeases": (5, 0.5, 3.0),
     "killClamd": (4, 0.2, 2.0),
     "freezeClamd": (3, 0.5, 3.0),
+    "stallClamd": (1, 3.5, 5.0),
     "cutStorage": (5, 0.2, 2.0),
     "freezeStorage": (4, 0.3, 2.5),
     "purgeEvents": (2, 0.0, 0.1),
@@ -23,7 +26,13 @@ COMMON = {
     "doubleEvents": (3, 0.5, 2.0),
     "garbageEvents": (2, 0.0, 0.1),
 }
-POSTGRES = {"restartPostgres": (4, 0.1, 1.0), "killPostgres": (4, 0.1, 1.0), "freezePostgres": (4, 0.3, 3.0)}
+POSTGRES = {
+    "restartPostgres": (4, 0.1, 1.0),
+    "killPostgres": (4, 0.1, 1.0),
+    "freezePostgres": (4, 0.3, 3.0),
+    "stallPostgres": (1, 5.5, 7.0),
+    "disconnectPostgres": (3, 0.3, 2.0),
+}
 SQLITE = {"fillDisk": (14, 0.5, 2.5)}
 CLOCK = {"stepClock": (0, 1.0, 4.0)}
 STEPS = (-300, -120, -45, -5, 5, 45, 120, 300)
@@ -52,7 +61,7 @@ class Fault:
         for part in ("Postgres", "Clamd", "Storage", "Redis"):
             if self.name.endswith(part):
                 return part
-        return self.name
+        return "Postgres" if self.name == "endLeases" else self.name
 
 
 @dataclass
@@ -62,11 +71,13 @@ class Plan:
     store: str
     clients: int
     uploads: int
+    greedy: int
     pause: float
     patience: float
     seconds: float
     events: bool
     patient: bool
+    versioned: bool
     idle: int = 0
     nuisances: tuple = ()
     faults: list = field(default_factory=list)
@@ -81,9 +92,11 @@ class Plan:
 
     def __str__(self):
         parts = [f"{self.store}, {self.nodes} node{'s' * (self.nodes > 1)}", self.kind]
-        parts.append(f"{self.clients} clients of {self.uploads} uploads")
+        parts.append(f"{self.clients} clients of {self.uploads} uploads and {self.greedy} greedy ones")
         if not self.events:
             parts.append("no events at all")
+        if self.versioned:
+            parts.append("versioned bucket")
         if self.patient:
             parts.append("leases end by themselves")
         if self.idle:
@@ -101,11 +114,13 @@ def draw(seed):
         store="sqlite" if chance.random() < 0.2 else "postgres",
         clients=chance.randrange(8, 15),
         uploads=chance.randrange(3, 6),
+        greedy=chance.randrange(2, 5),
         pause=chance.uniform(0.1, 0.6),
         patience=chance.uniform(2, 6),
         seconds=chance.uniform(4.0, 6.0),
         events=chance.random() > 0.1,
         patient=chance.random() < 0.05,
+        versioned=chance.random() < 0.25,
     )
     if kind == "idle":
         plan.idle = 10_000

@@ -1,8 +1,8 @@
 """Processes and ports: whatever the suite starts, it ends, also when it is killed itself.
 
 Every process is a session of its own, so that Ctrl-C reaches the suite alone, and the kernel kills it when the suite's
-main thread ends (`setpriv --pdeathsig`); therefore only the main thread starts processes. Ports lie below the range from
-which the kernel takes ports for clients: a client that connects to the port of a dead node must meet nobody, not itself.
+main thread ends (`setpriv --pdeathsig`); therefore only the main thread starts processes. Ports lie below the range
+from which the kernel takes ports for clients: who connects to the port of a dead node must meet nobody, not itself.
 """
 
 import os
@@ -72,6 +72,8 @@ class Process:
         self.child = None
 
     def start(self):
+        if self.runs():
+            return self
         as_user = _as(self.user)[1:-1] if self.user else []
         with open(self.log, "ab") as log:
             self.child = subprocess.Popen(

@@ -1,18 +1,19 @@
 """One run: the nodes of one seed on a database, a bucket and a queue of their own; the clients; the faults; the end.
 
-After the last fault everything is made whole again, and the run waits until nothing is under way. Time that nobody wants
-to wait for is taken out of the database (`database.age`): upload URLs live for at least two minutes, and the lease of a
-dead node for thirty seconds. A few seeds wait for the leases instead.
+After the last fault everything is made whole again, and the run waits until nothing is under way. Time that nobody
+wants to wait for is taken out of the database (`database.age`): upload URLs live for at least two minutes, and the lease
+of a dead node for thirty seconds. A few seeds wait for the leases instead.
 """
 
 import random
 import shutil
+import threading
 import time
 
 import database
 import gateway
 import wire
-from clients import Client
+from clients import Client, Greedy
 from disk import disk
 from events import Messenger
 from faults import Theatre
@@ -29,10 +30,10 @@ class Run:
     def __init__(self, scene, plan, directory):
         self.scene, self.plan, self.directory = scene, plan, directory
         self.name = f"chaos-{plan.seed}"
-        self.seen = Seen()
+        self.seen, self.ending = Seen(), threading.Event()
         self.nodes, self.down, self.started_again = [], set(), 0
         self.tokens = scene.tokens[plan.store]
-        # Refusals that a client has to expect; where clocks are moved, a URL may have ended before it is asked for again.
+        # Refusals that a client has to expect. Where clocks are moved, a URL may end before it is asked for again.
         self.refusals = {"quota_bytes_exceeded", "quota_objects_exceeded"} | (
             {"idempotency_key_spent"} if plan.clocks else set()
         )
@@ -46,7 +47,7 @@ class Run:
     def prepare(self):
         self.directory.mkdir()
         gateway.write_policies(self.directory / "policies", self.name, self.scene.endpoint)
-        queue = self.scene.storage.make(self.name, self.plan.events)
+        queue = self.scene.storage.make(self.name, self.plan.events, self.plan.versioned)
         self.queue = queue
         self.messenger = Messenger(self.scene.storage.sqs, queue)
         if self.plan.store == "postgres":
@@ -63,8 +64,8 @@ class Run:
             clock = None
             if self.plan.clocks:
                 clock = gateway.Clock(self.scene.tools.faketime, self.directory / f"clock{number}")
-            ports = self.scene.ports[number]
-            self.nodes.append(gateway.Node(number, ports, self.scene.binary, self.directory, common, clock))
+            ports, binary = self.scene.ports[number], self.scene.binary
+            self.nodes.append(gateway.Node(number, ports, binary, self.directory, common, self.public, clock))
         if self.disk is not None:
             self.disk.process = self.nodes[0].process
         for node in self.nodes:
@@ -77,6 +78,7 @@ class Run:
         """Clients, faults, and the end of both; the world as it is then."""
         plan = self.plan
         clients = [Client(f"client{n}", plan.seed, self, plan.uploads) for n in range(plan.clients)]
+        greedy = [Greedy(f"greedy{n}", plan.seed, self, 0) for n in range(plan.greedy)]
         ports = [node.port for node in self.nodes]
         nuisances = Nuisances(plan.seed, ports, plan.nuisances, plan.idle)
         if plan.nuisances or plan.idle:
@@ -85,14 +87,15 @@ class Run:
                 until("the idle connections", 60, lambda: nuisances.most_idle or not nuisances.is_alive())
         theatre = Theatre(self)
         self.begun = time.monotonic()
-        for client in clients:
+        for client in clients + greedy:
             client.start()
         try:
             theatre.play(lambda: not any(client.is_alive() for client in clients))
         finally:
+            self.ending.set()
             theatre.heal()
         deadline = time.monotonic() + PATIENCE
-        while any(client.is_alive() for client in clients):
+        while any(client.is_alive() for client in clients + greedy):
             if time.monotonic() > deadline:
                 raise Failed("the clients did not come to an end")
             theatre.tend()

@@ -51,6 +51,8 @@ class Upload:
     downloads: list = field(default_factory=list)
     states: list = field(default_factory=list)
     refused: list = field(default_factory=list)
+    # How often each one-time link led somewhere.
+    links: list = field(default_factory=list)
     asked_to_delete: bool = False
     # When the deletion was acknowledged.
     deleted: float | None = None

@@ -55,7 +55,8 @@ class WorldInOrder:
             upload.puts.append(Put(status, sha256(body)))
         holds = len(body) if state in checker.HOLDING else None
         path = self.PATHS[state]
-        row = Row(id, "app", state, about, len(body), holds, len(path), grant, f"incoming/app/{id}/name", f"app/{id}/name")
+        keys = f"incoming/app/{id}/name", f"app/{id}/name"
+        row = Row(id, "app", state, about, len(body), holds, len(path), grant, *keys)
         world.uploads.append(upload)
         world.rows[id] = row
         world.audit.append(entry("requestUpload", row))
@@ -121,6 +122,10 @@ class CheckerTest(unittest.TestCase):
     def test_p1_a_visible_object_that_nobody_can_read_at_the_end(self):
         self.world.fetched = [(self.order.visible.id, None)]
         self.finds("P1", "with no bytes")
+
+    def test_p2_a_link_that_works_twice(self):
+        self.order.visible.links.append(2)
+        self.finds("P2", "worked 2 times")
 
     def test_p3_an_upload_url_without_its_audit_entry(self):
         self.world.audit = [one for one in self.world.audit if (one.action, one.grant) != ("requestUpload", "grt_1")]
