@@ -9,7 +9,11 @@ import sqlite3
 import time
 from contextlib import closing
 
+import psycopg
+
 from world import Entry, Row, Step
+
+AWAY = (psycopg.Error, sqlite3.Error)
 
 OBJECTS = "SELECT id, app, state, life, size, held_bytes, revision, grant_id, staging_path, served_path FROM objects"
 HOUR = 3_600_000_000
@@ -100,15 +104,14 @@ class Sqlite:
 
 
 def age(database, leases):
-    """As if an hour had passed for upload URLs, and, where `leases`, half a minute for leases and delays."""
+    """As if an hour had passed for upload URLs and for jobs that are to be done later; where `leases`, for leases too."""
     database.change(f"UPDATE objects SET upload_expires_at = upload_expires_at - {HOUR} WHERE state = 'issued'")
-    if leases:
-        end_leases(database)
+    end_leases(database, "" if leases else " AND lease IS NULL")
 
 
-def end_leases(database):
+def end_leases(database, only=""):
     now = time.time_ns() // 1000
-    database.change(f"UPDATE jobs SET ready_at = {now} WHERE ready_at > {now}")
+    database.change(f"UPDATE jobs SET ready_at = {now} WHERE ready_at > {now}{only}")
 
 
 def states(database):

@@ -116,7 +116,14 @@ class Theatre:
     def during_endLeases(self, _):
         """Others may take what somebody still works on, as if that had stood still for too long."""
         if self.turn(0.3):
-            database.end_leases(self.run.database)
+            self.if_there(lambda: database.end_leases(self.run.database))
+
+    def if_there(self, act):
+        """The database may be away itself, by another fault."""
+        try:
+            act()
+        except database.AWAY:
+            pass
 
     def turn(self, seconds):
         """True once in so many seconds."""
@@ -152,7 +159,7 @@ class Theatre:
     def during_disconnectPostgres(self, _):
         """The server ends one of the nodes' connections, whatever it is doing."""
         if self.turn(0.15):
-            self.run.database.disconnect()
+            self.if_there(self.run.database.disconnect)
 
     def begin_killClamd(self, _):
         self.run.scene.clamd.process.kill()

@@ -13,6 +13,7 @@ import time
 import database
 import gateway
 import wire
+from checker import FINAL
 from clients import Client, Greedy
 from disk import disk
 from events import Messenger
@@ -38,7 +39,7 @@ class Run:
             {"idempotency_key_spent"} if plan.clocks else set()
         )
         self.public = f"http://127.0.0.1:{scene.balancer.port}"
-        self.disk, self.queue, self.database, self.begun = None, None, None, None
+        self.disk, self.queue, self.database, self.begun, self.left = None, None, None, None, None
 
     def clock(self):
         """Seconds since the first client."""
@@ -112,23 +113,27 @@ class Run:
             node.ready()
         begun = aged = time.monotonic()
         database.age(self.database, not self.plan.patient)
-        while not self.is_settled():
+        while left := self.under_way():
             now = time.monotonic()
             if now - begun > PATIENCE:
-                return  # The checker says what is left.
+                self.left = f"after {PATIENCE} s {left}"
+                return
             if now - aged > 4:
                 database.age(self.database, not self.plan.patient)
                 aged = now
             theatre.tend()
             time.sleep(0.1)
 
-    def is_settled(self):
-        states = database.states(self.database)
-        if states.keys() & {"issued", "uploaded", "scanning", "promoting"} or database.jobs(self.database):
-            return False
+    def under_way(self):
+        """What is not at its end yet; nothing where everything is."""
+        states, jobs = database.states(self.database), database.jobs(self.database)
+        moving = {state: count for state, count in states.items() if state not in FINAL}
+        if moving or jobs:
+            return f"objects are {moving}, jobs are {jobs}"
         # Strays are found by the sweep, which may need another round.
         held = states.get("quarantined", 0) + states.get("unscannable", 0) + states.get("visible", 0)
-        return len(self.scene.storage.keys(self.name)) == held
+        keys = len(self.scene.storage.keys(self.name))
+        return f"{keys} keys are in the bucket, and {held} should be" if keys != held else None
 
     def world(self):
         """Reads everything, after a node was killed and started once more."""
@@ -148,7 +153,7 @@ class Run:
             usage=database.usage(self.database),
             steps=database.steps(self.database),
             counts=database.counts(self.database),
-            jobs=database.jobs(self.database),
+            jobs=database.jobs(self.database) + ([self.left] if self.left else []),
             bucket={key: storage.read(self.name, key) for key in storage.keys(self.name)},
             quotas=gateway.QUOTAS,
             told=told,
