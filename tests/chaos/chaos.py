@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 
@@ -65,8 +66,10 @@ def one_seed(scene, seed, told):
             line += f"; {run.started_again} starts of nodes that had ended"
         if plan.idle:
             line += f"; {run.idle_held:,} idle connections held"
-    except Failed as error:
-        findings.append(f"suite: {error}")
+    except Exception as error:  # One seed must not end the others.
+        findings.append(f"suite: {type(error).__name__}: {error}")
+        if not isinstance(error, Failed):
+            findings.append(traceback.format_exc())
         line = "did not come to its end"
     finally:
         run.remove()

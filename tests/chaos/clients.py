@@ -221,6 +221,7 @@ class Greedy(Client):
     """Asks for more than there is of the two small quotas, gives some of it back, and never sends a byte."""
 
     def run(self):
+        self.turns = 0
         while not self.run_of.ending.is_set():
             self.deadline = time.monotonic() + 45
             try:
@@ -235,5 +236,6 @@ class Greedy(Client):
         upload = self.seen.upload(
             app=app, intent="never", key=key, filename="menu.jpg", content_type="image/jpeg", body=body
         )
-        if self.ask(upload) and self.chance.random() < 0.5:
+        self.turns += 1
+        if self.ask(upload) and self.turns > 6 and self.chance.random() < 0.6:
             self.delete(upload)

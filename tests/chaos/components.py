@@ -1,4 +1,4 @@
-"""The servers around the gateway that may be killed and frozen: PostgreSQL, clamd, and the balancer that stays.
+"""The servers around the gateway that may be killed and frozen: PostgreSQL, clamd, Redis; and the balancer that stays.
 
 Each keeps its port and its data over every restart. They run as long as the suite does; a run of one seed gets a
 database, a bucket and a queue of its own.
@@ -53,7 +53,9 @@ class Postgres:
         self.ready()
 
     def start(self):
-        self.process.start()
+        if not self.process.runs():
+            self.is_stopping = False
+            self.process.start()
 
     def url(self, database):
         return f"postgres://vestibule:vestibule@127.0.0.1:{self.port}/{database}"
@@ -76,6 +78,7 @@ class Postgres:
 
     def stop_fast(self):
         """What `pg_ctl stop -m fast` sends: transactions are rolled back, clients are told."""
+        self.is_stopping = self.process.runs()
         self.process.signal(signal.SIGINT)
 
     def kill(self):
@@ -118,6 +121,25 @@ class Clamd:
 
     def ready(self):
         until("clamd's start", 60, lambda: listens(self.port))
+
+
+class Redis:
+    """Keeps nothing on disk: a kill loses what it has counted, as it does where nobody has asked for more."""
+
+    def __init__(self, directory, tools):
+        home = directory / "redis"
+        home.mkdir()
+        self.port = free_port()
+        settings = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", home, "--save", "", "--appendonly", "no"]
+        self.process = Process("redis", [tools.redis, *settings], home / "redis.log")
+        self.start()
+        self.ready()
+
+    def start(self):
+        self.process.start()
+
+    def ready(self):
+        until("Redis's start", 20, lambda: listens(self.port))
 
 
 class Balancer:

@@ -54,7 +54,8 @@ class Theatre:
         """Everything runs, nothing is frozen, cut, full or out of time."""
         run = self.run
         run.down.clear()
-        for process in (run.scene.localstack, run.scene.clamd.process, run.scene.postgres.process):
+        servers = (run.scene.postgres, run.scene.clamd, run.scene.redis)
+        for process in (run.scene.localstack, *(server.process for server in servers)):
             process.thaw()
         run.scene.proxy.signal(signal.SIGUSR2)
         if self.filled:
@@ -63,9 +64,8 @@ class Theatre:
             if node.clock:
                 node.clock.step(0)
             node.process.thaw()
-        for server in (run.scene.clamd, run.scene.postgres):
-            if not server.process.runs():
-                server.start()
+        for server in servers:
+            server.start()
             server.ready()
         for node in run.nodes:
             node.start()
@@ -105,12 +105,14 @@ class Theatre:
         """Everything but the storage dies at once."""
         self.run.down.update(node.number for node in self.run.nodes)
         self.run.scene.postgres.kill()
-        for process in (self.run.scene.clamd.process, *(node.process for node in self.run.nodes)):
+        scene = self.run.scene
+        for process in (scene.clamd.process, scene.redis.process, *(node.process for node in self.run.nodes)):
             process.kill()
 
     def end_powerCut(self, _):
         self.run.scene.postgres.start()
         self.run.scene.clamd.start()
+        self.run.scene.redis.start()
         self.run.down.clear()
 
     def during_endLeases(self, _):
@@ -133,13 +135,14 @@ class Theatre:
         self.turned = now
         return True
 
-    # PostgreSQL and clamd.
+    # PostgreSQL, clamd and Redis.
 
     def begin_restartPostgres(self, _):
         self.run.scene.postgres.stop_fast()
 
     def end_restartPostgres(self, _):
-        self.run.scene.postgres.process.wait(30)
+        if self.run.scene.postgres.is_stopping:
+            self.run.scene.postgres.process.wait(30)
         self.run.scene.postgres.start()
 
     def begin_killPostgres(self, _):
@@ -174,6 +177,19 @@ class Theatre:
         self.run.scene.clamd.process.thaw()
 
     begin_stallClamd, end_stallClamd = begin_freezeClamd, end_freezeClamd
+
+    def begin_killRedis(self, _):
+        """What it had counted is lost."""
+        self.run.scene.redis.process.kill()
+
+    def end_killRedis(self, _):
+        self.run.scene.redis.start()
+
+    def begin_freezeRedis(self, _):
+        self.run.scene.redis.process.freeze()
+
+    def end_freezeRedis(self, _):
+        self.run.scene.redis.process.thaw()
 
     # The storage and its events.
 

@@ -38,7 +38,12 @@ def write_policies(directory, bucket, endpoint):
         )  # fmt: skip
 
 
-def settings(policies, store, scanner, endpoint, queue):
+def limit_settings(redis, when_away, prefix):
+    """Rate limits that the nodes share; each counts for itself where this is left out."""
+    return f'[limits]\nurl = "redis://127.0.0.1:{redis}/0"\nwhen_away = "{when_away}"\nprefix = "{prefix}"\n'
+
+
+def settings(policies, store, scanner, endpoint, queue, limits):
     """What every node's configuration says, but for its listeners."""
     events = ""
     if queue:
@@ -53,7 +58,7 @@ def settings(policies, store, scanner, endpoint, queue):
         'timeout_per_mib = "1s"\nstall_timeout = "3s"\nconcurrency = 2\n'
         '[sweep]\ninterval = "1s"\nexpiry_grace = "1s"\n'
         '[telemetry]\nlog = "json"\n'
-        f"{events}"
+        f"{events}{limits}"
         '[credentials.storage]\naccess_key_id = "test"\nsecret_access_key = "test"\n'
     )
 

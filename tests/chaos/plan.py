@@ -33,6 +33,7 @@ POSTGRES = {
     "stallPostgres": (1, 5.5, 7.0),
     "disconnectPostgres": (3, 0.3, 2.0),
 }
+REDIS = {"killRedis": (5, 0.2, 2.0), "freezeRedis": (5, 0.3, 2.5)}
 SQLITE = {"fillDisk": (14, 0.5, 2.5)}
 CLOCK = {"stepClock": (0, 1.0, 4.0)}
 STEPS = (-300, -120, -45, -5, 5, 45, 120, 300)
@@ -78,6 +79,8 @@ class Plan:
     events: bool
     patient: bool
     versioned: bool
+    # What requests meet while Redis is away; None where each node counts for itself.
+    limits: str | None
     idle: int = 0
     nuisances: tuple = ()
     faults: list = field(default_factory=list)
@@ -95,6 +98,8 @@ class Plan:
         parts.append(f"{self.clients} clients of {self.uploads} uploads and {self.greedy} greedy ones")
         if not self.events:
             parts.append("no events at all")
+        if self.limits:
+            parts.append(f"limits in Redis, else {self.limits}")
         if self.versioned:
             parts.append("versioned bucket")
         if self.patient:
@@ -121,6 +126,7 @@ def draw(seed):
         events=chance.random() > 0.1,
         patient=chance.random() < 0.05,
         versioned=chance.random() < 0.25,
+        limits=chance.choice(("deny", "local", None)),
     )
     if kind == "idle":
         plan.idle = 10_000
@@ -145,6 +151,8 @@ def clock_steps(chance, plan):
 
 def add_faults(chance, plan, count):
     table = {**COMMON, **(POSTGRES if plan.store == "postgres" else SQLITE)}
+    if plan.limits:
+        table.update(REDIS)
     if not plan.events:
         table = {name: one for name, one in table.items() if not name.endswith("Events")}
     weights = [weight for weight, _, _ in table.values()]

@@ -60,7 +60,11 @@ class Run:
             self.database = self.scene.sqlite_database(path)
             store = gateway.store_settings(path=path)
         scanner, endpoint = self.scene.clamd.port, self.scene.endpoint
-        common = gateway.settings(self.directory / "policies", store, scanner, endpoint, through(queue, endpoint))
+        limits = ""
+        if self.plan.limits:
+            limits = gateway.limit_settings(self.scene.redis.port, self.plan.limits, self.name)
+        queue = through(queue, endpoint)
+        common = gateway.settings(self.directory / "policies", store, scanner, endpoint, queue, limits)
         for number in range(self.plan.nodes):
             clock = None
             if self.plan.clocks:

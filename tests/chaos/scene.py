@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import gateway
-from components import Balancer, Clamd, Postgres
+from components import Balancer, Clamd, Postgres, Redis
 from database import Postgres as PostgresDatabase
 from database import Sqlite
 from events import Storage
@@ -25,6 +25,7 @@ class Tools:
     postgres: Path
     postgres_user: str | None
     clamd: str
+    redis: str
     haproxy: str
     faketime: str
 
@@ -35,6 +36,7 @@ class Tools:
             Path(os.environ["CHAOS_POSTGRES"]),
             "postgres" if root else None,
             os.environ["CHAOS_CLAMD"],
+            os.environ["CHAOS_REDIS"],
             os.environ["CHAOS_HAPROXY"],
             os.environ["CHAOS_FAKETIME"],
         )
@@ -74,6 +76,8 @@ class Scene:
         self._keep(self.postgres.process)
         self.clamd = Clamd(directory, tools)
         self._keep(self.clamd.process)
+        self.redis = Redis(directory, tools)
+        self._keep(self.redis.process)
         self.ports = gateway.ports()
         self.balancer = Balancer(directory, tools, [public for public, _ in self.ports])
         self._keep(self.balancer.process)
@@ -98,7 +102,7 @@ class Scene:
         }
         for kind, store in stores.items():
             config = home / f"{kind}.toml"
-            config.write_text(gateway.settings(home / "policies", store, self.clamd.port, self.endpoint, None))
+            config.write_text(gateway.settings(home / "policies", store, self.clamd.port, self.endpoint, None, ""))
             if kind == "postgres":
                 gateway.command(self.binary, config, "migrate", "up")
             self.tokens[kind] = {
