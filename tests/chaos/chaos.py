@@ -26,6 +26,8 @@ LEAST = {
     "": {"acknowledged": 5, "visible": 3, "downloads": 1},
 }
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 class Told:
     """Numbers of all runs, for the summary."""
@@ -94,6 +96,13 @@ def too_little(plan, figures):
             yield f"substance: {figures.get(name, 0)} {name}, and {least} are needed for a proof"
 
 
+def interrupt(*_):
+    """Once: Ctrl-C reaches us from the terminal and from the script, and the second must not end the tidying up."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def seeds_of(arguments):
     if arguments.seed:
         return arguments.seed
@@ -110,8 +119,8 @@ def main():
     parser.add_argument("--seed", type=int, action="append", help="this seed only; may be repeated")
     parser.add_argument("--list", help="a file with a seed on each line")
     arguments = parser.parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    for number in SIGNALS:
+        signal.signal(number, interrupt)
     told, begun, scene = Told(), time.monotonic(), None
     ended = False
     try:

@@ -104,7 +104,7 @@ class Sqlite:
 
 
 def age(database, leases):
-    """As if an hour had passed for upload URLs and for jobs that are to be done later; where `leases`, for leases too."""
+    """As if an hour had passed for upload URLs and for jobs that have to wait; where `leases`, for leases too."""
     database.change(f"UPDATE objects SET upload_expires_at = upload_expires_at - {HOUR} WHERE state = 'issued'")
     end_leases(database, "" if leases else " AND lease IS NULL")
 

@@ -54,20 +54,13 @@ class Theatre:
         """Everything runs, nothing is frozen, cut, full or out of time."""
         run = self.run
         run.down.clear()
-        servers = (run.scene.postgres, run.scene.clamd, run.scene.redis)
-        for process in (run.scene.localstack, *(server.process for server in servers)):
-            process.thaw()
-        run.scene.proxy.signal(signal.SIGUSR2)
+        run.scene.heal()
         if self.filled:
             self.end_fillDisk(None)
         for node in run.nodes:
             if node.clock:
                 node.clock.step(0)
             node.process.thaw()
-        for server in servers:
-            server.start()
-            server.ready()
-        for node in run.nodes:
             node.start()
         if run.plan.clocks:
             time.sleep(1.5)  # libfaketime looks at its file once a second.

@@ -105,7 +105,7 @@ class Node:
 
     def __init__(self, number, ports, binary, directory, common, balanced, clock=None):
         self.number, (self.port, self.admin_port), self.clock = number, ports, clock
-        self.started = 0.0
+        self.started, self.crashes = 0.0, []
         home = directory / f"node{number}"
         home.mkdir()
         config = home / "vestibule.toml"
@@ -126,9 +126,18 @@ class Node:
         waits before it tries again. Whether it was started now."""
         if self.process.runs() or time.monotonic() - self.started < 0.3:
             return False
+        # 0: told to end; 1: could not start, and said why; SIGKILL: ours. Nothing else may end it.
+        if self.process.child is not None and self.process.child.returncode not in (0, 1, -signal.SIGKILL):
+            self.crashes.append(f"node {self.number} ended with {self.process.child.returncode}")
         self.started = time.monotonic()
         self.process.start()
         return True
+
+    def broken(self):
+        """What no fault explains: an end that nobody asked for, a panic in the log."""
+        log = self.process.log.read_text("utf-8", "replace") if self.process.log.exists() else ""
+        panics = [line for line in log.splitlines() if "panicked" in line]
+        return self.crashes + [f"node {self.number}: {line[:300]}" for line in panics[:3]]
 
     def kill(self):
         self.process.kill()

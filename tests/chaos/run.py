@@ -1,8 +1,8 @@
 """One run: the nodes of one seed on a database, a bucket and a queue of their own; the clients; the faults; the end.
 
 After the last fault everything is made whole again, and the run waits until nothing is under way. Time that nobody
-wants to wait for is taken out of the database (`database.age`): upload URLs live for at least two minutes, and the lease
-of a dead node for thirty seconds. A few seeds wait for the leases instead.
+wants to wait for is taken out of the database (`database.age`): upload URLs live for at least two minutes, and the
+lease of a dead node for thirty seconds. A few seeds wait for the leases instead.
 """
 
 import random
@@ -94,11 +94,9 @@ class Run:
         self.begun = time.monotonic()
         for client in clients + greedy:
             client.start()
-        try:
-            theatre.play(lambda: not any(client.is_alive() for client in clients))
-        finally:
-            self.ending.set()
-            theatre.heal()
+        theatre.play(lambda: not any(client.is_alive() for client in clients))
+        self.ending.set()
+        theatre.heal()
         deadline = time.monotonic() + PATIENCE
         while any(client.is_alive() for client in clients + greedy):
             if time.monotonic() > deadline:
@@ -162,7 +160,7 @@ class Run:
             quotas=gateway.QUOTAS,
             told=told,
             fetched=fetched,
-            surprises=self.seen.surprises,
+            surprises=self.seen.surprises + [broken for node in self.nodes for broken in node.broken()],
             clocks=any(fault.seconds > 100 for fault in self.plan.faults),
             secrets=list(self.tokens.values()),
         )
@@ -192,9 +190,11 @@ class Run:
 
     def remove(self):
         """Ends the nodes and takes away what the run had; its directory stays."""
+        self.ending.set()
         for node in self.nodes:
             node.process.thaw()
             node.kill()
+        self.scene.heal()
         try:
             self.scene.storage.remove(self.name, self.queue)
         finally:

@@ -120,6 +120,16 @@ class Scene:
         shutil.copyfile(self.sqlite_template, path)
         return Sqlite(path)
 
+    def heal(self):
+        """Every server runs and answers."""
+        servers = (self.postgres, self.clamd, self.redis)
+        for process in (self.localstack, *(server.process for server in servers)):
+            process.thaw()
+        self.proxy.signal(signal.SIGUSR2)
+        for server in servers:
+            server.start()
+            server.ready()
+
     def end(self):
         """Ends what was started, PostgreSQL last and in order, so that it leaves no shared memory behind."""
         for process in reversed(self.started):
