@@ -20,7 +20,7 @@ test: ## every test, on LocalStack, Azurite, PostgreSQL, Redis and clamd, which 
 	@localstack/up
 	@scripts/test $(FEATURES)
 	@tests/chaos/run --check
-	@tests/chaos/run --list tests/chaos/regressions.txt
+	@tests/chaos/run --list tests/chaos/regressions.txt --sabotage
 
 check: ## format, lints, documentation, licences, generated files, example policies
 	@scripts/need cargo cc fmt clippy deny

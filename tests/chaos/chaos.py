@@ -74,7 +74,7 @@ def one_seed(scene, seed, told):
             findings.append(traceback.format_exc())
         line = "did not come to its end"
     finally:
-        run.remove()
+        remove(run, findings)
     seconds = time.monotonic() - begun
     if findings:
         told.failed.append(seed)
@@ -88,6 +88,31 @@ def one_seed(scene, seed, told):
         say(f"seed {seed}: passed in {seconds:.1f} s: {line}")
         if os.environ.get("CHAOS_KEEP") != "1":
             forget(run.directory)
+
+
+def remove(run, findings):
+    try:
+        run.remove()
+    except Exception as error:
+        findings.append(f"suite: what the run had could not be removed: {type(error).__name__}: {error}")
+
+
+def sabotage(scene, told):
+    """A real run on a database that loses audit entries and forgets what was reserved: the checker has to find it out."""
+    scene.sabotage()
+    run = Run(scene, plans.quiet(), scene.directory / "sabotage")
+    findings = []
+    try:
+        run.prepare()
+        findings = checker.check(run.play())
+    finally:
+        remove(run, findings)
+    found = Counter(finding.split(":")[0] for finding in findings)
+    say(f"sabotage: {dict(found)}")
+    if found["P3"] and found["P4"]:
+        told.passed += 1
+    else:
+        told.failed.append("sabotage")
 
 
 def too_little(plan, figures):
@@ -118,6 +143,7 @@ def main():
     parser.add_argument("--start", type=int, default=1, help="the first of them")
     parser.add_argument("--seed", type=int, action="append", help="this seed only; may be repeated")
     parser.add_argument("--list", help="a file with a seed on each line")
+    parser.add_argument("--sabotage", action="store_true", help="in the end, see the checker find out a broken database")
     arguments = parser.parse_args()
     for number in SIGNALS:
         signal.signal(number, interrupt)
@@ -127,6 +153,8 @@ def main():
         scene = Scene(Path(os.environ["CHAOS_STATE"]), Path(os.environ["CHAOS_BIN"]), Tools.of_environment())
         for seed in seeds_of(arguments):
             one_seed(scene, seed, told)
+        if arguments.sabotage:
+            sabotage(scene, told)
         ended = True
     except KeyboardInterrupt:
         say("interrupted")

@@ -39,6 +39,22 @@ CREATE TRIGGER chaos_held AFTER INSERT OR UPDATE OF held_bytes ON objects FOR EA
 CREATE TRIGGER chaos_usage AFTER UPDATE ON app_usage FOR EACH ROW EXECUTE FUNCTION chaos_usage();
 """
 
+# Loses one audit entry in twenty, and forgets one reservation in three.
+SABOTAGE = """
+CREATE FUNCTION sabotage_audit() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF random() < 0.05 THEN RETURN NULL; END IF;
+    RETURN NEW;
+END $$;
+CREATE FUNCTION sabotage_usage() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF random() < 0.3 AND NEW.bytes > OLD.bytes THEN NEW.bytes := OLD.bytes; END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER sabotage_audit BEFORE INSERT ON audit FOR EACH ROW EXECUTE FUNCTION sabotage_audit();
+CREATE TRIGGER sabotage_usage BEFORE UPDATE ON app_usage FOR EACH ROW EXECUTE FUNCTION sabotage_usage();
+"""
+
 WATCH_SQLITE = """
 CREATE TABLE chaos_watch (id INTEGER PRIMARY KEY, tx INTEGER, kind TEXT, app TEXT, bytes INTEGER, objects INTEGER);
 CREATE TRIGGER chaos_inserted AFTER INSERT ON objects BEGIN

@@ -140,6 +140,11 @@ def draw(seed):
     return plan
 
 
+def quiet():
+    """A plan without any fault."""
+    return Plan(0, "calm", "postgres", 8, 3, 4, 0.2, 5, 5, True, False, False, None)
+
+
 def clock_steps(chance, plan):
     """Steps of some nodes, the largest of which outlive the URLs' life of two minutes."""
     made = []

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import gateway
 from components import Balancer, Clamd, Postgres, Redis
+from database import SABOTAGE, Sqlite
 from database import Postgres as PostgresDatabase
-from database import Sqlite
 from events import Storage
 from processes import Process, free_port, listens, until
 
@@ -115,6 +115,10 @@ class Scene:
     def postgres_database(self, name):
         self.postgres.make(name, "template_of_runs")
         return PostgresDatabase(self.postgres, name)
+
+    def sabotage(self):
+        """From now on every PostgreSQL database is one that cannot be trusted."""
+        PostgresDatabase(self.postgres, "template_of_runs").change(SABOTAGE)
 
     def sqlite_database(self, path):
         shutil.copyfile(self.sqlite_template, path)
