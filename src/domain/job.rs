@@ -56,3 +56,11 @@ pub struct LeasedJob {
     /// Until when nobody else takes it.
     pub lease_until: Timestamp,
 }
+
+impl LeasedJob {
+    /// The same with this try taken off: given back like this, it does not count.
+    #[must_use]
+    pub fn uncounted(&self) -> Self {
+        Self { attempts: self.attempts.saturating_sub(1), ..self.clone() }
+    }
+}

@@ -89,7 +89,8 @@ pub trait Store: Send + Sync {
     /// Holds a lease for longer. `false` where it was lost.
     async fn extend_lease(&self, job: &LeasedJob, until: Timestamp) -> Result<bool, StoreError>;
 
-    /// Gives a job back to be tried at `due`, with what went wrong. `false` where the lease was lost.
+    /// Gives a job back to be tried at `due`, with what went wrong, and with as many tries as `job.attempts` says: see
+    /// [`LeasedJob::uncounted`]. `false` where the lease was lost.
     async fn retry_job(&self, job: &LeasedJob, due: Timestamp, error: &str) -> Result<bool, StoreError>;
 
     /// Removes a finished job that changed no state. `false` where the lease was lost.

@@ -87,10 +87,12 @@ pub(super) async fn retry(
     due: Timestamp,
     error: &str,
 ) -> Result<bool, Failure> {
-    let sql = "UPDATE jobs SET lease = NULL, ready_at = $4, last_error = $5
+    let sql = "UPDATE jobs SET lease = NULL, ready_at = $4, last_error = $5, attempts = $6
                WHERE object_id = $1 AND kind = $2 AND lease = $3";
     let query = sqlx::query(sql).bind(job.object.uuid()).bind(job.kind.as_str()).bind(job.lease);
-    Ok(query.bind(due.as_microsecond()).bind(text(error)).execute(conn).await?.rows_affected() == 1)
+    let query = query.bind(due.as_microsecond()).bind(text(error));
+    let query = query.bind(i32::try_from(job.attempts).unwrap_or(i32::MAX));
+    Ok(query.execute(conn).await?.rows_affected() == 1)
 }
 
 /// Removes the job. `false` where the lease was lost.

@@ -83,10 +83,10 @@ pub(super) fn extend(batch: &Batch<'_>, job: &LeasedJob, until: Timestamp) -> Re
 pub(super) fn retry(batch: &Batch<'_>, job: &LeasedJob, due: Timestamp, error: &str) -> Result<bool, Failure> {
     held(
         batch,
-        "UPDATE jobs SET lease = NULL, ready_at = ?4, last_error = ?5
+        "UPDATE jobs SET lease = NULL, ready_at = ?4, last_error = ?5, attempts = ?6
          WHERE object_id = ?1 AND kind = ?2 AND lease = ?3",
         job,
-        &[&due.as_microsecond(), &error],
+        &[&due.as_microsecond(), &error, &job.attempts],
     )
 }
 

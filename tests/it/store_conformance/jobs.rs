@@ -64,6 +64,10 @@ pub(super) async fn a_lease_is_extended_given_back_and_ended(bench: Bench) {
     bench.clock.advance(Duration::from_secs(1));
     let [again] = bench.claim(&[JobKind::Inspect], 60, 10).await.try_into().unwrap();
     assert_eq!(again.attempts, 2);
+    assert!(bench.store.retry_job(&again.uncounted(), bench.clock.now(), "clamd is away").await.unwrap());
+    assert!(!bench.store.retry_job(&again.uncounted(), bench.clock.now(), "twice").await.unwrap());
+    let [again] = bench.claim(&[JobKind::Inspect], 60, 10).await.try_into().unwrap();
+    assert_eq!(again.attempts, 2, "a try that was taken off does not count");
     assert!(!bench.store.finish_job(&job).await.unwrap());
     assert!(bench.store.finish_job(&again).await.unwrap());
     assert_eq!(bench.store.next_due(&JobKind::ALL).await.unwrap(), None);
