@@ -3,8 +3,6 @@
 //! The hint decides nothing. The record says what was expected, the storage says what is there, and the two together say
 //! what follows: an arrival, nothing, or a stray that is removed (P5). A doubled, late or forged hint costs one look.
 
-use std::time::Duration;
-
 use crate::domain::audit::{AuditAction, AuditEntry, Outcome};
 use crate::domain::hint::{Hint, HintKind};
 use crate::domain::ids::ObjectId;
@@ -184,30 +182,6 @@ impl App {
         Arrival::Nothing
     }
 
-    /// Waits until an object has left inspection, at most this long.
-    pub async fn wait_until_settled(&self, id: ObjectId, at_most: Duration) {
-        let mut settled = self.settled.subscribe();
-        let wait = async {
-            loop {
-                match self.store.object(id).await {
-                    Ok(Some(object)) if in_inspection(object.life.state()) => {}
-                    Ok(_) => return,
-                    Err(error) => tracing::debug!(%error, "cannot look at the object"),
-                }
-                let heard = async {
-                    while let Ok(other) = settled.recv().await {
-                        if other == id {
-                            return;
-                        }
-                    }
-                };
-                // Another node may have done the work, and announcements may be missed under load.
-                let _ = tokio::time::timeout(Duration::from_secs(2), heard).await;
-            }
-        };
-        let _ = tokio::time::timeout(at_most, wait).await;
-    }
-
     /// Keeps a message that nobody could read.
     ///
     /// # Errors
@@ -224,8 +198,4 @@ impl App {
             })
             .await
     }
-}
-
-fn in_inspection(state: State) -> bool {
-    matches!(state, State::Uploaded | State::Scanning | State::Promoting)
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::audit;
 use crate::domain::audit::{AuditAction, AuditEntry, Outcome};
 use crate::domain::job::{JobKind, LeasedJob};
-use crate::domain::life::{Life, State};
+use crate::domain::life::Life;
 use crate::domain::object::Object;
 use crate::store::{Advance, AdvanceOutcome, StoreError};
 
@@ -80,9 +80,6 @@ impl App {
         metrics::counter!("vestibule_transitions_total", "to" => to.as_str()).increment(1);
         for kind in kinds {
             self.work.bell(kind).notify_one();
-        }
-        if !matches!(to, State::Uploaded | State::Scanning | State::Promoting) {
-            self.settled.announce(object.id);
         }
         Ok(Some(Object { life: change.to, revision: object.revision + 1, updated_at: now, ..object.clone() }))
     }

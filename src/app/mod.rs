@@ -17,7 +17,6 @@ mod oversight;
 mod request_download;
 mod request_upload;
 mod review;
-mod settled;
 mod targets;
 mod throttled;
 mod tokens;
@@ -40,14 +39,13 @@ use crate::store::Store;
 pub use anonymous::AnonymousRefusals;
 pub use arrivals::{Arrival, ArrivalError, Source};
 pub use context::RequestContext;
-pub use health::{Dependency, Health, HealthBoard, ScannerState};
+pub use health::{Dependency, Health, HealthBoard, ScannerFound, ScannerState};
 pub use lifecycle::Change;
 pub use limits::{Admission, LimitsNow, NotAdmitted, Standing, Used};
 pub use objects::ObjectPage;
 pub use request_download::{DownloadQuery, IssuedDownload, Which};
 pub use request_upload::IssuedUpload;
 pub use review::ReviewAct;
-pub use settled::SettledHub;
 pub use targets::{OpenTarget, Targets};
 pub use throttled::LimitRefusals;
 pub use tokens::{CreatedToken, NewToken};
@@ -77,8 +75,6 @@ pub struct App {
     pub throttled: LimitRefusals,
     /// Tells the workers that there is something to do.
     pub work: Work,
-    /// Tells event sources that an object's inspection has ended.
-    pub settled: SettledHub,
     /// The few numbers that operators set.
     pub settings: Settings,
 }

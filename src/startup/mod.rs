@@ -10,9 +10,7 @@ mod targets;
 
 use std::sync::Arc;
 
-use crate::app::{
-    AnonymousRefusals, App, HealthBoard, LimitRefusals, ScannerState, Settings, SettledHub, Targets, Work,
-};
+use crate::app::{AnonymousRefusals, App, HealthBoard, LimitRefusals, ScannerState, Settings, Targets, Work};
 use crate::audit::JsonLines;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -118,7 +116,6 @@ async fn core_with(
         board: HealthBoard::default(),
         anonymous: AnonymousRefusals::default(),
         work: Work::default(),
-        settled: SettledHub::default(),
         settings: Settings {
             public_url,
             redirect_ttl: std::time::Duration::from_secs(60),

@@ -45,7 +45,7 @@ pub(super) async fn open(
     Ok(consumers)
 }
 
-/// Messages of the embedded store that may wait for their objects at once; they cost a task each and nothing else.
+/// Messages of the embedded store that are handled at once; they cost a task each and nothing else.
 const EMBEDDED_IN_FLIGHT: usize = 1024;
 
 async fn sqs(

@@ -1,17 +1,16 @@
-//! Drives one queue: receive, hand over, hold while objects settle, acknowledge.
+//! Drives one queue: receive, hand over, acknowledge.
 //!
 //! One [`Consumer::step`] receives one batch; [`Consumer::run`] repeats it until shutdown, and a test calls it by hand.
-//! Each message is a task of its own, so that one long scan does not hold up the rest of its batch, and at most
-//! `in_flight` of them exist. The invariant: a message is deleted only after everything that it says is durable and
-//! every object that it set in motion has settled; while that lasts, a heartbeat every third of the visibility timeout
-//! keeps other nodes from receiving it. Absent on purpose: giving up on a message that keeps failing. Only the queue's
-//! own redrive policy does that.
+//! Each message is a task of its own, so that one that takes long does not hold up the rest of its batch, and at most
+//! `in_flight` of them exist. The invariant: a message is deleted only after everything that it says is durable, the job
+//! of each object that it set in motion included; while that lasts, a heartbeat every third of the visibility timeout
+//! keeps other nodes from receiving it. From then on the job's lease does that. Absent on purpose: giving up on a message
+//! that keeps failing. Only the queue's own redrive policy does that.
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -138,14 +137,9 @@ impl Consumer {
 
 /// Handles one message to its end. `false` where it comes back.
 async fn handle(queue: Arc<dyn Queue>, handler: Arc<dyn HintHandler>, delivery: Delivery) -> bool {
-    let holds = queue.visibility().is_some();
     let work = async {
         let parsed = parse::message(&delivery.body);
-        let settling = deliver(&*handler, queue.name(), &delivery.body, &parsed).await?;
-        if holds {
-            join_all(settling.into_iter().map(|object| handler.settled(object))).await;
-        }
-        Ok::<_, super::HandleError>(())
+        deliver(&*handler, queue.name(), &delivery.body, &parsed).await
     };
     let (result, receipt) = with_heartbeat(&*queue, &delivery.receipt, work).await;
     let outcome = match result {

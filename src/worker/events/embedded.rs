@@ -1,7 +1,7 @@
 //! The embedded store's events, in process.
 //!
 //! The store sends the same S3 records that SQS would carry, as JSON text, into a channel. Nothing hides a message
-//! here, so none is held while its objects settle: a bounded channel must drain quickly, or the store drops events.
+//! here, and none is held: a bounded channel must drain quickly, or the store drops events.
 //! A message that could not be handled is kept in memory and comes again. After a crash the sweep finds what was in it.
 
 use std::collections::VecDeque;

@@ -8,19 +8,15 @@ use async_trait::async_trait;
 
 use super::parse::Parsed;
 use crate::domain::hint::Hint;
-use crate::domain::ids::ObjectId;
 
 /// What is done about a hint. Implementations are idempotent: every hint may come twice, late, and out of order.
 #[async_trait]
 pub trait HintHandler: Send + Sync {
-    /// Takes a hint. Durable when it returns.
+    /// Takes a hint. When it returns, the state that follows and its job are durable.
     ///
     /// # Errors
     /// [`HandleError`] where it cannot be handled now; the message comes back.
-    async fn hint(&self, source: &str, hint: &Hint) -> Result<Handled, HandleError>;
-
-    /// Returns when the object has left `uploaded`, `scanning` and `promoting`, or after a bounded time.
-    async fn settled(&self, object: ObjectId);
+    async fn hint(&self, source: &str, hint: &Hint) -> Result<(), HandleError>;
 
     /// Keeps a message that could not be read, or not in whole, with the reason. Durable when it returns.
     ///
@@ -29,40 +25,20 @@ pub trait HintHandler: Send + Sync {
     async fn unreadable(&self, source: &str, body: &str, reason: &str) -> Result<(), HandleError>;
 }
 
-/// What became of a hint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Handled {
-    /// All that follows from it is recorded.
-    Done,
-    /// It is recorded, and an inspection of this object is due or under way; the source may hold its message until
-    /// [`HintHandler::settled`] returns.
-    Settling(ObjectId),
-}
-
 /// Why a hint could not be handled now. The text holds no secret; it is logged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct HandleError(pub String);
 
-/// Hands over all that a message says, and returns the objects that are settling, each once.
+/// Hands over all that a message says.
 ///
 /// Hints go first: a message whose hints fail comes back whole and must not leave a dead letter each time.
 ///
 /// # Errors
 /// The first [`HandleError`]; the message must then not be acknowledged.
-pub async fn deliver(
-    handler: &dyn HintHandler,
-    source: &str,
-    body: &str,
-    parsed: &Parsed,
-) -> Result<Vec<ObjectId>, HandleError> {
-    let mut settling = Vec::new();
+pub async fn deliver(handler: &dyn HintHandler, source: &str, body: &str, parsed: &Parsed) -> Result<(), HandleError> {
     for hint in &parsed.hints {
-        if let Handled::Settling(object) = handler.hint(source, hint).await?
-            && !settling.contains(&object)
-        {
-            settling.push(object);
-        }
+        handler.hint(source, hint).await?;
     }
     metrics::counter!("vestibule_event_hints_total", "source" => source.to_owned())
         .increment(parsed.hints.len().try_into().unwrap_or(u64::MAX));
@@ -71,5 +47,5 @@ pub async fn deliver(
         metrics::counter!("vestibule_event_unreadable_total", "source" => source.to_owned()).increment(1);
         tracing::warn!(source, reason = %unreadable, "an event message was unreadable; it is kept as a dead letter");
     }
-    Ok(settling)
+    Ok(())
 }

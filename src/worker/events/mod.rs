@@ -23,4 +23,4 @@ pub mod sqs;
 
 pub use config::EventsConfig;
 pub use consumer::{Consumer, Step};
-pub use handler::{HandleError, Handled, HintHandler, deliver};
+pub use handler::{HandleError, HintHandler, deliver};

@@ -13,8 +13,7 @@ pub trait Queue: Send + Sync {
     /// The source's name in logs, metrics and dead letters, for example `sqs:uploads`.
     fn name(&self) -> &str;
 
-    /// How long a received message stays invisible. `None` where the queue hides nothing: then no message is held
-    /// until its objects settle, and there is no heartbeat.
+    /// How long a received message stays invisible. `None` where the queue hides nothing: then there is no heartbeat.
     fn visibility(&self) -> Option<Duration>;
 
     /// How long to wait after an empty receive; zero where receiving itself waits.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::place::Place;
 use super::sources::{self, AzureQueue};
-use super::{Cloud, Setup, jpeg, pdf};
+use super::{Cloud, Setup, jpeg, killed, pdf};
 use crate::events::aws::TestQueue;
 use crate::gateway::PATIENCE;
 
@@ -136,6 +136,32 @@ async fn early_doubled_late_forged_and_unreadable_events_change_nothing_on_azure
     let queue = AzureQueue::create().await;
     let cloud = Setup::at(Place::azure().await).hearing(queue.lines(), ()).start().await;
     nothing_but_the_truth_counts(&cloud, &Mail::Azure(queue), "azure:").await;
+}
+
+/// A message is deleted as soon as the job is durable: the job alone, under its lease, brings the object to its end.
+#[tokio::test]
+async fn a_message_is_gone_while_the_scan_runs_and_a_node_that_is_killed_then_loses_nothing() {
+    let (queue, lines, undo) = sources::sqs().await;
+    let setup = Setup::at(Place::s3().await).hearing(lines, undo);
+    let mut cloud = killed::standing_at(setup, "inspect.scanning").await;
+    let upload = jpeg();
+    let (id, issued) = cloud.issue(&upload, json!({})).await;
+    assert!((200..300).contains(&cloud.send(&issued, &upload.bytes).await));
+    let object = cloud.gateway.admin_get(&format!("/admin/objects/{id}")).await.1;
+    let mail = Mail::Sqs(queue);
+    mail.announce(&cloud.place, object["stagingKey"].as_str().unwrap()).await;
+
+    killed::standing_still(&cloud).await;
+    let Mail::Sqs(queue) = &mail else { unreachable!() };
+    let started = Instant::now();
+    while queue.left().await != (0, 0) {
+        assert!(started.elapsed() < PATIENCE, "the message is held");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(state(&cloud, &id).await, "scanning");
+    killed::killed_and_started_again(&mut cloud).await;
+    cloud.gateway.wait_for(&id, "visible").await;
+    assert_eq!(cloud.gateway.download(&id).await, upload.bytes);
 }
 
 /// No sweep here: what a form wrote more than once goes with the upload that it belongs to, version by version.

@@ -11,9 +11,8 @@ use super::place::Place;
 use super::{Cloud, Setup, infected, jpeg};
 use crate::gateway::PATIENCE;
 
-/// A gateway that stands still at `point`, and hears of uploads by its sweep.
-async fn standing_at(place: Place, point: &str) -> Cloud {
-    let mut setup = Setup::at(place).sweeping("1s");
+/// A gateway that stands still at `point`.
+pub async fn standing_at(mut setup: Setup, point: &str) -> Cloud {
     let marker = std::env::temp_dir().join(crate::harness::unique("fault"));
     setup.environment.push(("VESTIBULE_FAULT".into(), point.into()));
     setup.environment.push(("VESTIBULE_FAULT_MARKER".into(), marker.to_str().unwrap().into()));
@@ -30,19 +29,24 @@ impl Drop for Marker {
     }
 }
 
-/// Kills the gateway where it stands still, and starts it without the fault.
-async fn killed_and_started_again(cloud: &mut Cloud) {
+/// Waits until the gateway stands still.
+pub async fn standing_still(cloud: &Cloud) {
     let marker = cloud.keep.iter().find_map(|kept| kept.downcast_ref::<Marker>()).unwrap().0.clone();
     let started = Instant::now();
     while !marker.exists() {
         assert!(started.elapsed() < PATIENCE, "the point was never reached:\n{}", cloud.gateway.log());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Kills the gateway where it stands still, and starts it without the fault.
+pub async fn killed_and_started_again(cloud: &mut Cloud) {
+    standing_still(cloud).await;
     cloud.gateway.start_again(&[("VESTIBULE_FAULT", None)]).await;
 }
 
 async fn between_commit_and_answer(place: Place) {
-    let mut cloud = standing_at(place, "upload.committed").await;
+    let mut cloud = standing_at(Setup::at(place).sweeping("1s"), "upload.committed").await;
     let upload = jpeg();
     let body = json!({ "filename": upload.name, "size": upload.bytes.len(), "contentType": upload.media });
     let ask = |cloud: &Cloud| {
@@ -62,7 +66,7 @@ async fn between_commit_and_answer(place: Place) {
 }
 
 async fn while_scanning(place: Place) {
-    let mut cloud = standing_at(place, "inspect.scanning").await;
+    let mut cloud = standing_at(Setup::at(place).sweeping("1s"), "inspect.scanning").await;
     let (clean, held) = (jpeg(), infected());
     let mut ids = Vec::new();
     for upload in [&clean, &held] {
@@ -79,7 +83,7 @@ async fn while_scanning(place: Place) {
 
 /// `promote.copied` or `promote.recorded`: in both the copy lies beside the staged object, and ends up alone.
 async fn during_promotion(place: Place, point: &str) {
-    let mut cloud = standing_at(place, point).await;
+    let mut cloud = standing_at(Setup::at(place).sweeping("1s"), point).await;
     let upload = jpeg();
     let (id, issued) = cloud.issue(&upload, json!({})).await;
     assert!((200..300).contains(&cloud.send(&issued, &upload.bytes).await));

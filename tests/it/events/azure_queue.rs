@@ -146,7 +146,7 @@ async fn what_the_emitter_announces_arrives() {
 async fn a_message_is_held_with_ever_new_pop_receipts_and_delivered_once() {
     let queue = TestQueue::create().await;
     queue.send(&event_grid("slow").to_string()).await;
-    let recorder = Arc::new(Recorder::settling());
+    let recorder = Arc::new(Recorder::slow());
     let mut first = queue.consumer(2, &recorder);
     while recorder.calls() == 0 {
         first.step().await.unwrap();
@@ -162,7 +162,7 @@ async fn a_message_is_held_with_ever_new_pop_receipts_and_delivered_once() {
     }
     assert_eq!(watching.calls(), 0, "another node received the message");
 
-    recorder.settle();
+    recorder.let_go();
     assert_eq!(first.drain().await, Step { done: 1, ..Step::default() });
     assert_eq!(recorder.calls(), 1);
     assert_eq!(queue.left().await, 0);

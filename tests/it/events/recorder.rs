@@ -1,4 +1,4 @@
-//! A handler that writes down what it is given, fails as often as it is told, and settles when it is told.
+//! A handler that writes down what it is given, fails as often as it is told, and takes as long as it is told.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,16 +7,15 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use vestibule::domain::hint::Hint;
-use vestibule::domain::ids::ObjectId;
-use vestibule::worker::events::{Consumer, HandleError, Handled, HintHandler};
+use vestibule::worker::events::{Consumer, HandleError, HintHandler};
 
 pub struct Recorder {
     hints: Mutex<Vec<Hint>>,
     letters: Mutex<Vec<(String, String)>>,
     calls: AtomicUsize,
     failures: AtomicUsize,
-    settling: bool,
-    settled: Semaphore,
+    slow: bool,
+    done: Semaphore,
 }
 
 impl Recorder {
@@ -27,8 +26,8 @@ impl Recorder {
             letters: Mutex::default(),
             calls: AtomicUsize::new(0),
             failures: AtomicUsize::new(0),
-            settling: false,
-            settled: Semaphore::new(0),
+            slow: false,
+            done: Semaphore::new(0),
         }
     }
 
@@ -37,14 +36,14 @@ impl Recorder {
         Self { failures: AtomicUsize::new(count), ..Self::new() }
     }
 
-    /// Every hint sets an object in motion, which settles by [`Recorder::settle`].
-    pub fn settling() -> Self {
-        Self { settling: true, ..Self::new() }
+    /// Is not done with any hint before [`Recorder::let_go`].
+    pub fn slow() -> Self {
+        Self { slow: true, ..Self::new() }
     }
 
-    /// Lets everything settle, now and later.
-    pub fn settle(&self) {
-        self.settled.close();
+    /// Is done with everything, now and later.
+    pub fn let_go(&self) {
+        self.done.close();
     }
 
     pub fn hints(&self) -> Vec<Hint> {
@@ -74,14 +73,13 @@ impl Recorder {
 
 #[async_trait]
 impl HintHandler for Recorder {
-    async fn hint(&self, _source: &str, hint: &Hint) -> Result<Handled, HandleError> {
+    async fn hint(&self, _source: &str, hint: &Hint) -> Result<(), HandleError> {
         self.call()?;
         self.hints.lock().unwrap().push(hint.clone());
-        Ok(if self.settling { Handled::Settling(ObjectId::from_uuid(uuid::Uuid::nil())) } else { Handled::Done })
-    }
-
-    async fn settled(&self, _object: ObjectId) {
-        assert!(self.settled.acquire().await.is_err(), "only closing lets through");
+        if self.slow {
+            assert!(self.done.acquire().await.is_err(), "only closing lets through");
+        }
+        Ok(())
     }
 
     async fn unreadable(&self, _source: &str, body: &str, reason: &str) -> Result<(), HandleError> {

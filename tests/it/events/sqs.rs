@@ -139,7 +139,7 @@ async fn garbage_stays_in_the_queue_until_its_dead_letter_is_kept() {
 async fn a_message_is_held_for_several_visibility_timeouts_and_delivered_once() {
     let queue = TestQueue::create().await;
     queue.send(records(&["slow"])).await;
-    let recorder = Arc::new(Recorder::settling());
+    let recorder = Arc::new(Recorder::slow());
     let mut first = consumer(queue.source(2), &recorder);
     while recorder.calls() == 0 {
         first.step().await.unwrap();
@@ -153,7 +153,7 @@ async fn a_message_is_held_for_several_visibility_timeouts_and_delivered_once() 
     assert_eq!(watching.calls(), 0, "another node received the message");
     assert_eq!(queue.left().await, (0, 1));
 
-    recorder.settle();
+    recorder.let_go();
     assert_eq!(first.drain().await, Step { done: 1, ..Step::default() });
     assert_eq!(recorder.calls(), 1);
     assert_eq!(queue.left().await, (0, 0));
@@ -166,14 +166,14 @@ async fn no_more_messages_are_in_flight_than_allowed() {
     for n in 0..5 {
         queue.send(records(&[&format!("{n}")])).await;
     }
-    let recorder = Arc::new(Recorder::settling());
+    let recorder = Arc::new(Recorder::slow());
     let mut consumer = Consumer::new(Arc::new(queue.source(30)), recorder.clone(), 2, Clock::system());
     wait_for_two(&mut consumer, &recorder).await;
     let third = tokio::time::timeout(Duration::from_secs(2), consumer.step()).await;
     assert!(third.is_err(), "a step went on without room: {third:?}");
     assert_eq!(recorder.calls(), 2);
 
-    recorder.settle();
+    recorder.let_go();
     step_until(&mut consumer, "all five", || recorder.calls() == 5).await;
     assert_eq!(queue.left().await, (0, 0));
     queue.remove().await;
