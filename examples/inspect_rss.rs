@@ -8,11 +8,13 @@ use std::error::Error;
 use std::time::Instant;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
 use vestibule::clock::Clock;
 use vestibule::domain::bytes::StoredBytes;
 use vestibule::domain::content::{ContentRules, Handling};
 use vestibule::domain::filename::Filename;
+use vestibule::storage::{ByteStream, StorageError};
 use vestibule::worker::inspect::{Declared, Inspector, ScannerConfig};
 
 const CHUNK: u64 = 64 * 1024;
@@ -34,17 +36,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (media, filename) = ("application/octet-stream".parse()?, Filename::sanitise("generated.bin")?);
     let declared =
         Declared { staged: &staged, size, content_type: &media, filename: &filename, sha256: None, rules: &rules };
-    let mut state = u64::from(std::process::id()) | 1;
-    let chunks = stream::iter((0..size.div_ceil(CHUNK)).map(move |n| {
-        let length = CHUNK.min(size - n * CHUNK);
-        Ok((0..length.div_ceil(8))
-            .flat_map(|_| next(&mut state).to_le_bytes())
-            .take(length as usize)
-            .collect::<Bytes>())
-    }));
+    let open = || -> BoxFuture<'_, Result<ByteStream, StorageError>> {
+        let mut state = u64::from(std::process::id()) | 1;
+        let chunks = stream::iter((0..size.div_ceil(CHUNK)).map(move |n| {
+            let length = CHUNK.min(size - n * CHUNK);
+            Ok((0..length.div_ceil(8))
+                .flat_map(|_| next(&mut state).to_le_bytes())
+                .take(length as usize)
+                .collect::<Bytes>())
+        }));
+        Box::pin(std::future::ready(Ok(chunks.boxed())))
+    };
     let inspector = Inspector::new(ScannerConfig::at(address.parse()?), Clock::system());
     let started = Instant::now();
-    let verdict = inspector.inspect(chunks.boxed(), declared).await?;
+    let verdict = inspector.inspect(&open, declared).await?;
     let seconds = started.elapsed().as_secs_f64();
     let status = std::fs::read_to_string("/proc/self/status")?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0 kB");

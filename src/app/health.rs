@@ -52,7 +52,18 @@ impl Health {
 pub struct ScannerState {
     available: AtomicBool,
     // A std Mutex, because nothing awaits while it is held.
-    found: Mutex<(Option<bool>, String)>,
+    found: Mutex<Vec<ScannerFound>>,
+}
+
+/// What the probe has found out about one of the scanner's servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScannerFound {
+    /// Whether it answers.
+    pub ready: bool,
+    /// Whether its signatures are out of date, where it tells their date.
+    pub stale: Option<bool>,
+    /// Its address, and both for people.
+    pub detail: String,
 }
 
 /// What the probe has found out about the rest. What it has not asked is not ready.
@@ -81,20 +92,42 @@ impl ScannerState {
         self.available.load(Ordering::Relaxed)
     }
 
-    /// Notes what a probe found: whether the scanner answers, whether its signatures are out of date where it tells their
-    /// date, and both for people.
-    pub fn note(&self, ready: bool, stale: Option<bool>, detail: String) {
+    /// Notes what a probe found about each server. The scanner is away where none answers.
+    pub fn note(&self, found: Vec<ScannerFound>) {
+        let ready = found.iter().any(|server| server.ready);
+        let detail = found.iter().map(|server| server.detail.as_str()).collect::<Vec<_>>().join(", ");
         match (self.available.swap(ready, Ordering::Relaxed), ready) {
             (true, false) => tracing::warn!(%detail, "the scanner is away; uploads are refused"),
             (false, true) => tracing::info!(%detail, "the scanner answers"),
             _ => {}
         }
-        *lock(&self.found) = (stale, detail);
+        *lock(&self.found) = found;
     }
 
-    fn describe(&self) -> Dependency {
-        let (stale, detail) = lock(&self.found).clone();
-        Dependency { name: "scanner".into(), ready: self.is_available(), required: true, stale, detail: Some(detail) }
+    /// The scanner as a whole, and behind it each server where there are several. Their names are numbers in the order of
+    /// the configuration: an address is a detail.
+    fn describe(&self) -> Vec<Dependency> {
+        let found = lock(&self.found).clone();
+        let detail = match &*found {
+            [] => "was not asked yet".to_owned(),
+            [only] => only.detail.clone(),
+            all => format!("{} of {} servers answer", all.iter().filter(|one| one.ready).count(), all.len()),
+        };
+        let told: Vec<bool> = found.iter().filter_map(|server| server.stale).collect();
+        let stale = (!told.is_empty()).then(|| told.contains(&true));
+        let name = "scanner".to_owned();
+        let mut all =
+            vec![Dependency { name, ready: self.is_available(), required: true, stale, detail: Some(detail) }];
+        if found.len() > 1 {
+            all.extend(found.into_iter().zip(1..).map(|(server, number)| Dependency {
+                name: format!("scanner:{number}"),
+                ready: server.ready,
+                required: false,
+                stale: server.stale,
+                detail: Some(server.detail),
+            }));
+        }
+        all
     }
 }
 
@@ -106,7 +139,8 @@ impl HealthBoard {
             _ => Err("was not asked lately".to_owned()),
         };
         let database = Dependency { required: true, ..described("database", &database, "takes writes") };
-        let mut dependencies = vec![database, scanner.describe()];
+        let mut dependencies = vec![database];
+        dependencies.extend(scanner.describe());
         dependencies.extend(found.targets.iter().map(|(name, answer)| described(name, answer, "answers")));
         if let Some((answer, required)) = &found.redis {
             dependencies.push(Dependency { required: *required, ..described("redis", answer, "answers") });
@@ -174,11 +208,35 @@ mod tests {
 
     fn health(scanner: bool, database: Answer, target: Answer, seconds_later: i64) -> Health {
         let (state, now) = (ScannerState::default(), "2026-11-21T10:00:00Z".parse().unwrap());
-        state.note(scanner, Some(true), "ClamAV".into());
+        state.note(vec![found(scanner)]);
         let board = HealthBoard::default();
         *lock(&board.0) =
             Found { database: Some((now, database)), targets: vec![("target:images".into(), target)], redis: None };
         board.health(&state, now + SignedDuration::from_secs(seconds_later))
+    }
+
+    fn found(ready: bool) -> ScannerFound {
+        ScannerFound { ready, stale: ready.then_some(true), detail: "tcp:10.0.0.5:3310: ClamAV".into() }
+    }
+
+    #[test]
+    fn of_several_scanner_servers_one_that_answers_is_enough_and_each_is_named() {
+        let state = ScannerState::default();
+        state.note(vec![found(false), found(true)]);
+        let described = state.describe();
+        let told: Vec<_> =
+            described.iter().map(|one| (one.name.as_str(), one.ready, one.required, one.stale)).collect();
+        assert_eq!(
+            told,
+            [
+                ("scanner", true, true, Some(true)),
+                ("scanner:1", false, false, None),
+                ("scanner:2", true, false, Some(true))
+            ]
+        );
+        assert_eq!(described[0].detail.as_deref(), Some("1 of 2 servers answer"));
+        state.note(vec![found(false), found(false)]);
+        assert!(!state.is_available());
     }
 
     #[test]
@@ -202,7 +260,7 @@ mod tests {
     fn a_node_needs_redis_only_where_it_may_not_count_alone() {
         for (required, ready) in [(true, false), (false, true)] {
             let (state, now) = (ScannerState::default(), "2026-11-21T10:00:00Z".parse().unwrap());
-            state.note(true, None, "ClamAV".into());
+            state.note(vec![found(true)]);
             let board = HealthBoard::default();
             let redis = Some((Err("did not answer".to_owned()), required));
             *lock(&board.0) = Found { database: Some((now, Ok(()))), targets: Vec::new(), redis };

@@ -38,7 +38,11 @@ impl ScannerCommand {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let ScannerCommand::Check { file } = self;
         let config = file.load()?;
-        let missing = print(&Inspector::new(config.scanner, Clock::system()).check().await);
+        let mut missing = 0;
+        for (server, items) in Inspector::new(config.scanner, Clock::system()).check().await {
+            println!("{server}");
+            missing += print(&items);
+        }
         if missing > 0 {
             Err(Failure::Told(format!("{missing} setting(s) missing; see docs/scanner.md")))
         } else {

@@ -59,9 +59,9 @@ impl Dev {
         let mut config = config::load(Some(&file))?;
         let telemetry = telemetry::init(&config.telemetry)?;
         let scanner = scanner::find_or_start(&data, &config).await.map_err(Failure::Told)?;
-        config.scanner.address = scanner.address.clone();
+        config.scanner.addresses = scanner.addresses.clone();
         if !self.json {
-            eprintln!("scanner: {} ({})", scanner.address, scanner.signatures);
+            eprintln!("scanner: {} ({})", scanner::list(&scanner.addresses), scanner.signatures);
         }
 
         let clock = Clock::system();

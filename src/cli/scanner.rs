@@ -1,6 +1,6 @@
 //! The clamd of `vestibule dev`: one that answers already, or one that is started for the time being.
 //!
-//! Looked for in this order: the configured address, Debian's socket, port 3310. Where none answers, clamd is started
+//! Looked for in this order: the configured addresses, Debian's socket, port 3310. Where none answers, clamd is started
 //! from the PATH on a socket of its own, with the machine's signature database, or with a local one that knows the EICAR
 //! test file only. It ends with the gateway.
 
@@ -16,8 +16,8 @@ use crate::worker::inspect::{Inspector, ScannerAddress, ScannerConfig};
 
 /// A clamd that answers.
 pub(super) struct Scanner {
-    /// Where it listens.
-    pub(super) address: ScannerAddress,
+    /// Where it listens; where several are configured, all of them, whichever answers.
+    pub(super) addresses: Vec<ScannerAddress>,
     /// Which signatures it knows, for people.
     pub(super) signatures: String,
     child: Option<Child>,
@@ -38,26 +38,31 @@ impl Scanner {
 /// # Errors
 /// What to do, where none can be had.
 pub(super) async fn find_or_start(data: &Path, config: &Config) -> Result<Scanner, String> {
-    let configured = config.scanner.address != ScannerConfig::default().address;
-    let mut candidates = vec![config.scanner.address.clone()];
-    if !configured {
-        candidates.push(ScannerAddress::Tcp("127.0.0.1:3310".into()));
+    let configured = &config.scanner.addresses;
+    let mut candidates = vec![configured.clone()];
+    if *configured == ScannerConfig::default().addresses {
+        candidates.push(vec![ScannerAddress::Tcp("127.0.0.1:3310".into())]);
     }
-    for address in candidates {
-        if let Some(signatures) = answer(&address).await {
-            return Ok(Scanner { address, signatures, child: None });
+    for addresses in &candidates {
+        if let Some(signatures) = answer(addresses).await {
+            return Ok(Scanner { addresses: addresses.clone(), signatures, child: None });
         }
     }
-    if configured {
-        return Err(format!("no clamd answers at {}", config.scanner.address));
+    if candidates.len() == 1 {
+        return Err(format!("no clamd answers at {}", list(configured)));
     }
     start(data).await
 }
 
-/// What a clamd at this address knows; `None` where none answers.
-async fn answer(address: &ScannerAddress) -> Option<String> {
-    let health = Inspector::new(ScannerConfig::at(address.clone()), Clock::system()).health().await;
-    health.reachable.then(|| match (health.engine, health.signatures) {
+/// Addresses for people.
+pub(super) fn list(addresses: &[ScannerAddress]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What the first clamd that answers at one of these addresses knows; `None` where none answers.
+async fn answer(addresses: &[ScannerAddress]) -> Option<String> {
+    let found = Inspector::new(ScannerConfig::on(addresses.to_vec()), Clock::system()).health().await;
+    found.into_iter().find(|health| health.reachable).map(|health| match (health.engine, health.signatures) {
         (Some(engine), Some(signatures)) => format!("{engine}, signatures {signatures}"),
         _ => "clamd".to_owned(),
     })
@@ -84,11 +89,11 @@ async fn start(data: &Path) -> Result<Scanner, String> {
                 "no clamd answers and none can be started ({error}); install clamav-daemon, or run localstack/up clamd"
             )
         })?;
-    let address = ScannerAddress::Unix(socket);
+    let addresses = vec![ScannerAddress::Unix(socket)];
     // The public database takes a while to load.
     for _ in 0..600 {
-        if answer(&address).await.is_some() {
-            return Ok(Scanner { address, signatures: which, child: Some(child) });
+        if answer(&addresses).await.is_some() {
+            return Ok(Scanner { addresses, signatures: which, child: Some(child) });
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

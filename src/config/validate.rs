@@ -1,5 +1,6 @@
 //! What a configuration must say beyond the types of its settings.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,10 +9,11 @@ use secrecy::ExposeSecret;
 use crate::limits::redis::RedisUrl;
 use crate::store::postgres::PostgresUrl;
 use crate::worker::events::push::eventgrid::SHORTEST_KEY;
+use crate::worker::inspect::Concurrency;
 
 use super::{Config, LimitsConfig, StoreConfig, TlsConfig};
 
-/// Inspections at the same time; each holds a connection to clamd and some memory.
+/// Inspections at the same time on one server; each holds a connection to clamd and some memory.
 const CONCURRENCY: std::ops::RangeInclusive<usize> = 1..=256;
 /// Connections of one kind to the database.
 const CONNECTIONS: std::ops::RangeInclusive<usize> = 1..=64;
@@ -63,8 +65,15 @@ pub(super) fn mistakes(config: &Config) -> Vec<String> {
     if config.sweep.expiry_grace > LONGEST_GRACE {
         found.push("sweep.expiry_grace: must be at most 24h; objects that never arrive hold quota until then".into());
     }
-    if !CONCURRENCY.contains(&config.scanner.concurrency) {
-        found.push("scanner.concurrency: must be 1 to 256, and below clamd's MaxThreads".into());
+    if matches!(config.scanner.concurrency, Concurrency::Fixed(number) if !CONCURRENCY.contains(&number)) {
+        found.push("scanner.concurrency: must be \"auto\", or 1 to 256 and below clamd's MaxThreads".into());
+    }
+    let addresses = &config.scanner.addresses;
+    if addresses.is_empty() {
+        found.push("scanner.addresses: must name at least one clamd".into());
+    }
+    if addresses.iter().collect::<HashSet<_>>().len() < addresses.len() {
+        found.push("scanner.addresses: name the same clamd twice".into());
     }
     let key = config.events.eventgrid.as_ref().map(|push| push.key.expose_secret().len());
     if key.is_some_and(|length| length < SHORTEST_KEY) {
@@ -146,12 +155,16 @@ mod tests {
         let mut config = Config::default();
         config.policies.dir = ".".into();
         config.sweep.expiry_grace = Duration::from_secs(24 * 3600 + 1);
-        config.scanner.concurrency = 0;
+        config.scanner.concurrency = Concurrency::Fixed(0);
         config.events.eventgrid = Some(EventGridPush { key: "fifteen letters".into() });
         assert_eq!(settings(&config), ["sweep.expiry_grace", "scanner.concurrency", "events.eventgrid.key"]);
         assert!(!mistakes(&config).concat().contains("fifteen"));
-        config.scanner.concurrency = 100_000;
+        config.scanner.concurrency = Concurrency::Fixed(100_000);
         assert!(settings(&config).contains(&"scanner.concurrency".to_owned()));
+        config.scanner.addresses = vec!["tcp:h:1".parse().unwrap(); 2];
+        assert!(settings(&config).contains(&"scanner.addresses".to_owned()));
+        config.scanner.addresses.clear();
+        assert!(settings(&config).contains(&"scanner.addresses".to_owned()));
     }
 
     #[test]

@@ -136,10 +136,9 @@ impl Application {
         let workers = TaskTracker::new();
         let stop_workers = CancellationToken::new();
         let jobs = Arc::new(Jobs::new(Arc::clone(&self.app), self.inspector.clone()));
-        let width = self.config.scanner.concurrency;
         let inspector = self.inspector.clone();
         workers.spawn(async move { warn_of_settings(&inspector).await });
-        workers.spawn(Lane::inspection(Arc::clone(&jobs), width).run(stop_workers.clone()));
+        workers.spawn(Lane::inspection(Arc::clone(&jobs)).run(stop_workers.clone()));
         workers.spawn(Lane::storage(jobs, STORAGE_LANE).run(stop_workers.clone()));
         workers.spawn(Probe::new(Arc::clone(&self.app), self.inspector.clone()).run(stop_workers.clone()));
         workers.spawn(Sweep::new(Arc::clone(&self.app), self.config.sweep.interval).run(stop_workers.clone()));
@@ -305,9 +304,10 @@ fn public_url(config: &Config, bound: SocketAddr) -> String {
 
 /// Says at start which of the scanner's settings would let something through or hold everything up.
 async fn warn_of_settings(inspector: &Inspector) {
-    for item in inspector.check().await {
-        if item.status != CheckStatus::Good {
-            tracing::warn!(setting = %item.name, detail = %item.detail, "look at the scanner's settings; see docs/scanner.md");
+    for (server, items) in inspector.check().await {
+        for item in items.iter().filter(|item| item.status != CheckStatus::Good) {
+            let (setting, detail) = (&item.name, &item.detail);
+            tracing::warn!(%server, %setting, %detail, "look at the scanner's settings; see docs/scanner.md");
         }
     }
 }

@@ -151,6 +151,9 @@ fn describe() {
     describe_gauge!("vestibule_dead_letters", "Dead letters kept");
     describe_gauge!("vestibule_database_up", "1 where the database takes writes");
     describe_gauge!("vestibule_target_up", "1 where the target's storage answers, by target");
-    describe_gauge!("vestibule_scanner_up", "1 where the scanner answers");
-    describe_gauge!("vestibule_scanner_signatures_stale", "1 where the scanner's signatures are out of date");
+    describe_gauge!("vestibule_scanner_up", "1 where the scanner answers, by server");
+    describe_gauge!("vestibule_scanner_signatures_stale", "1 where the signatures are out of date, by server");
+    describe_gauge!("vestibule_scanner_slots", "Scans that a server may get at the same time");
+    describe_gauge!("vestibule_scanner_scans", "Scans that a server has");
+    describe_gauge!("vestibule_scanner_queued", "Commands of anybody that wait for one of a server's threads");
 }

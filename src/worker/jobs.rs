@@ -26,6 +26,9 @@ use super::inspect::{Declared, InspectError, Inspector};
 
 /// How often inspection is tried, while the scanner answers, before the object is held as unscannable.
 pub const INSPECTION_TRIES: u32 = 8;
+/// Time between two tries while no scanner answers.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// How often promotion is tried before the object is held: about an hour.
 pub const PROMOTION_TRIES: u32 = 65;
 /// How long an object waits for a scanner that is away before it is held.
@@ -67,6 +70,11 @@ impl Jobs {
         &self.app
     }
 
+    /// Inspections that may be under way at the moment; `None` where the scanner is away.
+    pub fn scanner_width(&self) -> Option<usize> {
+        self.inspector.width()
+    }
+
     /// Runs one job; on failure gives it back.
     pub async fn run(&self, job: &LeasedJob) {
         let span = tracing::info_span!("job", kind = job.kind.as_str(), object = %job.object, attempt = job.attempts);
@@ -106,10 +114,7 @@ impl Jobs {
             let detail = "The app has no manifest any more.".to_owned();
             return self.hold(job, &object, detail).await;
         };
-        let stream = match self.store(&object)?.get(&object.keys.staging, staged).await {
-            Err(StorageError::NotFound | StorageError::PreconditionFailed) => return self.changed(job, &object).await,
-            stream => stream?,
-        };
+        let store = self.store(&object)?;
         let declared = Declared {
             staged,
             size: object.size,
@@ -118,7 +123,8 @@ impl Jobs {
             sha256: object.sha256.as_ref(),
             rules: &rules,
         };
-        let verdict = match self.inspector.inspect(stream, declared).await {
+        let open = || store.get(&object.keys.staging, staged);
+        let verdict = match self.inspector.inspect(&open, declared).await {
             Err(InspectError::Stream(StorageError::NotFound | StorageError::PreconditionFailed)) => {
                 return self.changed(job, &object).await;
             }
@@ -176,6 +182,10 @@ impl Jobs {
                     self.app.discard_stray(&object, &stored, store.as_ref()).await?;
                 } else {
                     store.delete(&object.keys.staging, stored.bytes.version.as_deref()).await?;
+                }
+                // Without versions there is nothing behind it; what comes later is a stray, which the sweep removes.
+                if stored.bytes.version.is_none() {
+                    break;
                 }
             }
         }
@@ -236,28 +246,38 @@ impl Jobs {
 
     /// Gives a failed job back, or holds its object where enough was tried.
     async fn failed(&self, job: &LeasedJob, error: &JobError) {
-        if self.is_hopeless(job) {
+        // The object had no part in it: the try does not count.
+        let scanner_away = matches!(error, JobError::Inspect(InspectError::ScannerAway(_)));
+        if self.is_hopeless(job, scanner_away) {
             let detail = format!("After {} tries: {error}.", job.attempts);
             match self.hold_failed(job, detail).await {
                 Ok(()) => return,
                 Err(error) => tracing::warn!(%error, "cannot hold the object"),
             }
         }
-        let delay = back_off(job.attempts);
+        let delay = if scanner_away { self.pause(job) } else { back_off(job.attempts) };
         tracing::warn!(%error, ?delay, "the job is tried again");
         metrics::counter!("vestibule_job_retries_total", "kind" => job.kind.as_str()).increment(1);
         let due = self.app.clock.now() + SignedDuration::try_from(delay).unwrap_or(SignedDuration::ZERO);
-        if let Err(error) = self.app.store.retry_job(job, due, &error.to_string()).await {
+        let tried = if scanner_away { job.uncounted() } else { job.clone() };
+        if let Err(error) = self.app.store.retry_job(&tried, due, &error.to_string()).await {
             // The lease ends by itself.
             tracing::warn!(%error, "cannot give the job back");
         }
     }
 
+    /// How long a job waits for a scanner that is away: longer, the longer it has waited. The lane takes one job at a time
+    /// meanwhile, so that this only decides which.
+    fn pause(&self, job: &LeasedJob) -> Duration {
+        let age = Duration::try_from(self.app.clock.now().duration_since(job.queued_at)).unwrap_or_default();
+        (age / 4).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+    }
+
     /// Tries count while the scanner answers: an outage of an hour must not leave an hour's uploads to the reviewers.
-    fn is_hopeless(&self, job: &LeasedJob) -> bool {
+    fn is_hopeless(&self, job: &LeasedJob, scanner_away: bool) -> bool {
         match job.kind {
-            JobKind::Inspect if self.app.scanner.is_available() => job.attempts >= INSPECTION_TRIES,
-            JobKind::Inspect => self.app.clock.now().duration_since(job.queued_at) > LONGEST_OUTAGE,
+            JobKind::Inspect if scanner_away => self.app.clock.now().duration_since(job.queued_at) > LONGEST_OUTAGE,
+            JobKind::Inspect => job.attempts >= INSPECTION_TRIES,
             JobKind::Promote => job.attempts >= PROMOTION_TRIES,
             // Bytes that should be gone are removed as soon as the storage allows it, whenever that is.
             JobKind::RemoveStaged | JobKind::Purge => false,

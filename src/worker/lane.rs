@@ -1,15 +1,14 @@
 //! A lane takes due jobs under a lease, a bounded number at a time, and keeps the leases alive while they run.
 //!
 //! Slow work (inspection) and quick work (promotion, removal) have a lane each, so that a long scan never holds up what
-//! is already judged. A job whose lease is lost is dropped where it stands: somebody else has it now.
+//! is already judged. The lane of inspections is as wide as the scanner's servers together take at the moment. A job whose lease is lost is dropped where it stands: somebody else has it now.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::domain::job::{JobKind, LeasedJob};
@@ -24,31 +23,43 @@ const IDLE: Duration = Duration::from_millis(500);
 /// After the database failed to answer.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
+/// How many jobs a lane has under way at most.
+#[derive(Clone, Copy, Debug)]
+enum Width {
+    Fixed(usize),
+    /// As many as the scanner takes at the moment.
+    Scanner,
+}
+
 /// A number of workers for some kinds of jobs.
 pub struct Lane {
     jobs: Arc<Jobs>,
     kinds: &'static [JobKind],
-    slots: Arc<Semaphore>,
-    width: usize,
+    width: Width,
 }
 
 impl Lane {
-    /// The lane that inspects, `width` objects at a time.
-    pub fn inspection(jobs: Arc<Jobs>, width: usize) -> Self {
-        Self::new(jobs, &[JobKind::Inspect], width)
+    /// The lane that inspects, as many objects at a time as the scanner's servers take.
+    pub fn inspection(jobs: Arc<Jobs>) -> Self {
+        Self { jobs, kinds: &[JobKind::Inspect], width: Width::Scanner }
     }
 
     /// The lane that copies and removes, `width` objects at a time.
     pub fn storage(jobs: Arc<Jobs>, width: usize) -> Self {
-        Self::new(jobs, &[JobKind::Promote, JobKind::RemoveStaged, JobKind::Purge], width)
-    }
-
-    fn new(jobs: Arc<Jobs>, kinds: &'static [JobKind], width: usize) -> Self {
-        Self { jobs, kinds, slots: Arc::new(Semaphore::new(width)), width }
+        let kinds = &[JobKind::Promote, JobKind::RemoveStaged, JobKind::Purge];
+        Self { jobs, kinds, width: Width::Fixed(width) }
     }
 
     fn app(&self) -> &App {
         self.jobs.app()
+    }
+
+    /// How many jobs may be under way. `None` where the scanner is away: then one finds out whether it still is.
+    fn width(&self) -> Option<usize> {
+        match self.width {
+            Width::Fixed(width) => Some(width),
+            Width::Scanner => self.jobs.scanner_width(),
+        }
     }
 
     /// Takes as many due jobs as the lane is wide and runs them to their end. How many there were.
@@ -56,7 +67,7 @@ impl Lane {
     /// # Errors
     /// [`StoreError`] where none could be claimed.
     pub async fn step(&self) -> Result<usize, StoreError> {
-        let claimed = self.claim(self.width).await?;
+        let claimed = self.claim(self.width().unwrap_or(1)).await?;
         let count = claimed.len();
         futures::future::join_all(claimed.into_iter().map(|job| run_leased(Arc::clone(&self.jobs), job))).await;
         Ok(count)
@@ -64,26 +75,27 @@ impl Lane {
 
     /// Runs until `shutdown`, then finishes what it has begun.
     pub async fn run(self, shutdown: CancellationToken) {
-        let tracker = TaskTracker::new();
-        loop {
-            let permit = tokio::select! {
-                () = shutdown.cancelled() => break,
-                permit = Arc::clone(&self.slots).acquire_owned() => permit,
-            };
-            let Ok(permit) = permit else { break };
-            let wait = self.fill(permit, &tracker).await;
+        let mut running = JoinSet::new();
+        while !shutdown.is_cancelled() {
+            while running.try_join_next().is_some() {}
+            let width = self.width();
+            let free = width.unwrap_or(1).saturating_sub(running.len());
+            let mut wait = if free > 0 { self.fill(free, &mut running).await } else { IDLE };
+            if width.is_none() {
+                wait = wait.max(IDLE);
+            }
             tokio::select! {
-                () = shutdown.cancelled() => break,
+                () = shutdown.cancelled() => {}
                 () = tokio::time::sleep(wait) => {}
-                () = bell(self.app(), self.kinds), if !wait.is_zero() => {}
+                Some(_) = running.join_next(), if free == 0 => {}
+                () = bell(self.app(), self.kinds), if free > 0 && !wait.is_zero() => {}
             }
         }
-        tracker.close();
-        tracker.wait().await;
+        while running.join_next().await.is_some() {}
     }
 
     /// Starts as many jobs as there are free slots. How long to wait before looking again.
-    async fn fill(&self, first: OwnedSemaphorePermit, tracker: &TaskTracker) -> Duration {
+    async fn fill(&self, free: usize, running: &mut JoinSet<()>) -> Duration {
         let now = self.app().clock.now();
         match self.app().store.next_due(self.kinds).await {
             Ok(Some(due)) if due <= now => {}
@@ -94,26 +106,18 @@ impl Lane {
                 return AFTER_FAILURE;
             }
         }
-        let mut permits = vec![first];
-        while let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() {
-            permits.push(permit);
-        }
-        let claimed = match self.claim(permits.len()).await {
-            Ok(claimed) => claimed,
+        match self.claim(free).await {
+            Ok(claimed) => {
+                for job in claimed {
+                    running.spawn(run_leased(Arc::clone(&self.jobs), job));
+                }
+                Duration::ZERO
+            }
             Err(error) => {
                 tracing::warn!(%error, "cannot claim jobs");
-                return AFTER_FAILURE;
+                AFTER_FAILURE
             }
-        };
-        for job in claimed {
-            let Some(permit) = permits.pop() else { break };
-            let jobs = Arc::clone(&self.jobs);
-            tracker.spawn(async move {
-                run_leased(jobs, job).await;
-                drop(permit);
-            });
         }
-        Duration::ZERO
     }
 
     async fn claim(&self, limit: usize) -> Result<Vec<LeasedJob>, StoreError> {

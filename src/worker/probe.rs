@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
+use crate::app::{App, ScannerFound};
 use crate::domain::job::JobKind;
 use crate::domain::life::State;
 
@@ -21,7 +21,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// A probe of this scanner.
+    /// A probe of this scanner's servers.
     pub fn new(app: Arc<App>, inspector: Inspector) -> Self {
         Self { app, inspector }
     }
@@ -59,8 +59,12 @@ impl Probe {
     }
 
     async fn scanner(&self) {
-        let health = self.inspector.health().await;
-        self.app.scanner.note(health.reachable, health.stale, health.to_string());
+        let found = self.inspector.health().await.into_iter().map(|health| ScannerFound {
+            ready: health.reachable,
+            stale: health.stale,
+            detail: format!("{}: {health}", health.server),
+        });
+        self.app.scanner.note(found.collect());
     }
 
     async fn gauges(&self) {

@@ -111,11 +111,13 @@ async fn without_a_scanner_nothing_is_issued_and_what_was_uploaded_waits_for_it(
         .await;
     until_not_ready(&gateway, "scanner").await;
     assert_eq!(gateway.put(&issued, bytes.clone()).await, 200);
-    until("inspection has failed twice", PATIENCE, async || {
-        gateway.log().matches("the job is tried again").count() > 1
+    until("inspection has failed three times", PATIENCE, async || {
+        gateway.log().matches("the job is tried again").count() > 2
     })
     .await;
     assert_eq!(books.object(id).state, "scanning");
+    let attempts = books.attempts(id);
+    assert!(attempts <= 1, "{attempts} tries count, with the one under way, though no scanner answered");
 
     door.open();
     gateway.wait_for(id, "visible").await;

@@ -177,7 +177,8 @@ async fn metrics_name_what_occurred() {
         "vestibule_inspection_seconds_count{",
         "vestibule_request_seconds_count{",
         "vestibule_objects{state=\"visible\"} 1",
-        "vestibule_scanner_up 1",
+        "vestibule_scanner_up{server=\"unix:",
+        "vestibule_scanner_slots{server=\"unix:",
         "vestibule_queue_age_seconds{",
         "# HELP vestibule_issued_total",
     ] {

@@ -6,11 +6,15 @@
 mod peer;
 #[path = "inspect/scanner.rs"]
 mod scanner;
+#[path = "inspect/servers.rs"]
+mod servers;
 
 use std::io::{Cursor, Write};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
 use vestibule::clock::Clock;
 use vestibule::domain::bytes::{Sha256Digest, StoredBytes};
@@ -20,7 +24,7 @@ use vestibule::domain::media::MediaType;
 use vestibule::domain::refusal::Reason;
 use vestibule::domain::verdict::{Finding, Verdict};
 use vestibule::storage::{ByteStream, StorageError};
-use vestibule::worker::inspect::{Declared, InspectError, Inspector, ScannerAddress, ScannerConfig};
+use vestibule::worker::inspect::{Declared, InspectError, Inspector, Open, ScannerAddress, ScannerConfig};
 use zip::write::SimpleFileOptions;
 
 use crate::harness::{eicar, env, fixture};
@@ -66,11 +70,17 @@ fn upload(name: &'static str, media: &str, bytes: impl Into<Vec<u8>>) -> Upload 
 
 impl Upload {
     async fn inspect(&self, inspector: &Inspector) -> Result<Verdict, InspectError> {
-        let chunks: Vec<_> = self.bytes.chunks(10_000).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
-        self.inspect_stream(inspector, stream::iter(chunks).boxed()).await
+        let bytes = Bytes::from(self.bytes.clone());
+        self.inspect_opened(inspector, &move || ready(chunks_of(bytes.clone()))).await
     }
 
+    /// Of a stream that can be opened once.
     async fn inspect_stream(&self, inspector: &Inspector, stream: ByteStream) -> Result<Verdict, InspectError> {
+        let stream = Mutex::new(Some(stream));
+        self.inspect_opened(inspector, &|| ready(stream.lock().unwrap().take().unwrap())).await
+    }
+
+    async fn inspect_opened<'a>(&self, inspector: &Inspector, open: &Open<'a>) -> Result<Verdict, InspectError> {
         let staged = StoredBytes { etag: "\"e\"".into(), version: None, size: self.bytes.len() as u64 };
         let filename = Filename::sanitise(self.name).unwrap();
         let declared = Declared {
@@ -81,12 +91,21 @@ impl Upload {
             sha256: self.sha256.as_ref(),
             rules: &self.rules,
         };
-        inspector.inspect(stream, declared).await
+        inspector.inspect(open, declared).await
     }
 
     async fn finding(&self) -> Finding {
         self.inspect(&inspector()).await.unwrap().finding
     }
+}
+
+fn ready(stream: ByteStream) -> BoxFuture<'static, Result<ByteStream, StorageError>> {
+    Box::pin(std::future::ready(Ok(stream)))
+}
+
+fn chunks_of(mut bytes: Bytes) -> ByteStream {
+    let chunk = move || (!bytes.is_empty()).then(|| Ok(bytes.split_to(bytes.len().min(10_000))));
+    stream::iter(std::iter::from_fn(chunk)).boxed()
 }
 
 async fn is_clean(upload: Upload) {
@@ -332,8 +351,11 @@ async fn memory_is_bounded_whatever_the_size() {
     };
     let chunk = Bytes::from(vec![0xa5_u8; 1 << 20]);
     let before = peak_kib();
-    let chunks = stream::iter((0..SIZE >> 20).map(move |_| Ok(Bytes::copy_from_slice(&chunk)))).boxed();
-    let verdict = inspector().inspect(chunks, declared).await.unwrap();
+    let open = || {
+        let chunk = chunk.clone();
+        ready(stream::iter((0..SIZE >> 20).map(move |_| Ok(Bytes::copy_from_slice(&chunk)))).boxed())
+    };
+    let verdict = inspector().inspect(&open, declared).await.unwrap();
     assert_eq!(verdict.finding, Finding::Clean);
     let grown = (peak_kib() - before) / 1024;
     assert!(grown < 64, "grew by {grown} MiB");

@@ -6,6 +6,7 @@
 mod audit_trail;
 mod away;
 mod azure;
+mod clamd;
 mod cli;
 mod cloud;
 mod conformance;
@@ -35,6 +36,7 @@ mod main_job;
 mod policy;
 mod quota;
 mod s3;
+mod scanners;
 mod secrets;
 mod signing_azure;
 mod signing_s3;

@@ -9,7 +9,10 @@ use bytes::Bytes;
 use futures::stream;
 use zip::write::SimpleFileOptions;
 
+use super::clamd::Clamd;
+use super::config::Concurrency;
 use super::error::InspectError;
+use super::load::{Look, Threads, next_limit};
 use super::reply::Reply;
 use super::{Inspector, ScannerHealth};
 use crate::storage::{CheckItem, CheckStatus};
@@ -18,30 +21,37 @@ use crate::storage::{CheckItem, CheckStatus};
 const NESTING: usize = 120;
 
 impl Inspector {
-    /// Tries the settings of clamd that the gateway's promises rest on.
-    pub async fn check(&self) -> Vec<CheckItem> {
-        let health = self.health().await;
-        let mut items = vec![reachable(&health)];
+    /// Tries the settings of every clamd that the gateway's promises rest on: each server's address and what was found.
+    pub async fn check(&self) -> Vec<(String, Vec<CheckItem>)> {
+        let mut found = Vec::new();
+        for (server, health) in self.pool.servers().iter().zip(self.health().await) {
+            found.push((health.server.clone(), self.check_one(&server.clamd, &health).await));
+        }
+        found
+    }
+
+    async fn check_one(&self, clamd: &Clamd, health: &ScannerHealth) -> Vec<CheckItem> {
+        let mut items = vec![reachable(health)];
         if !health.reachable {
             return items;
         }
-        items.push(signatures(&health));
-        items.push(self.threads().await);
+        items.push(signatures(health));
+        items.push(self.threads(clamd).await);
         items.push(
-            self.probe("test virus found", eicar(), "load a signature database", |reply| {
+            self.probe(clamd, "test virus found", eicar(), "load a signature database", |reply| {
                 matches!(reply, Reply::Infected(_))
             })
             .await,
         );
         items.push(
-            self.probe("encrypted archives reported", encrypted_zip(), "set AlertEncrypted yes", |reply| {
+            self.probe(clamd, "encrypted archives reported", encrypted_zip(), "set AlertEncrypted yes", |reply| {
                 matches!(reply, Reply::Encrypted(_))
             })
             .await,
         );
         if let Ok(nested) = nested_zip() {
             items.push(
-                self.probe("exceeded limits reported", nested, "set AlertExceedsMax yes", |reply| {
+                self.probe(clamd, "exceeded limits reported", nested, "set AlertExceedsMax yes", |reply| {
                     matches!(reply, Reply::LimitReached(_))
                 })
                 .await,
@@ -50,27 +60,36 @@ impl Inspector {
         items
     }
 
-    async fn threads(&self) -> CheckItem {
-        let own = self.config.concurrency;
-        let (status, detail) = match self.clamd.max_threads().await {
-            Ok(Some(theirs)) if own < theirs => {
-                (CheckStatus::Good, format!("{own} inspections at once, MaxThreads {theirs}"))
+    async fn threads(&self, clamd: &Clamd) -> CheckItem {
+        let look = clamd.look().await;
+        let own = match self.config.concurrency {
+            Concurrency::Auto => next_limit(None, look),
+            Concurrency::Fixed(own) => own,
+        };
+        let (status, detail) = match look {
+            Look::Told(Threads { max, .. }) if own < max => {
+                (CheckStatus::Good, format!("{own} inspections at once, MaxThreads {max}"))
             }
-            Ok(Some(theirs)) => (
-                CheckStatus::Advice,
-                format!(
-                    "{own} inspections at once, but MaxThreads is {theirs}: raise it, or lower scanner.concurrency"
-                ),
-            ),
-            Ok(None) => (CheckStatus::Unknown, "STATS does not tell MaxThreads".to_owned()),
-            Err(error) => (CheckStatus::Unknown, error.to_string()),
+            Look::Told(Threads { max, .. }) => {
+                let advice = "raise it, or lower scanner.concurrency";
+                (CheckStatus::Advice, format!("{own} inspections at once, but MaxThreads is {max}: {advice}"))
+            }
+            Look::Busy => (CheckStatus::Advice, "all threads are busy: raise MaxThreads".to_owned()),
+            Look::Untold => (CheckStatus::Unknown, "STATS does not tell MaxThreads".to_owned()),
         };
         item("scanner threads", status, detail)
     }
 
-    async fn probe(&self, name: &str, bytes: Vec<u8>, remedy: &str, good: impl Fn(&Reply) -> bool) -> CheckItem {
-        let chunks = stream::iter([Ok(Bytes::from(bytes))]);
-        let scan = tokio::time::timeout(self.config.timeout, Box::pin(self.clamd.scan(chunks)));
+    async fn probe(
+        &self,
+        clamd: &Clamd,
+        name: &str,
+        bytes: Vec<u8>,
+        remedy: &str,
+        good: impl Fn(&Reply) -> bool,
+    ) -> CheckItem {
+        let chunks = stream::iter([Bytes::from(bytes)]);
+        let scan = tokio::time::timeout(self.config.timeout, Box::pin(clamd.scan(chunks)));
         match scan.await.unwrap_or(Err(InspectError::ScannerTimeout(self.config.timeout))) {
             Ok(reply) if good(&reply) => item(name, CheckStatus::Good, format!("{reply:?}")),
             Ok(reply) => item(name, CheckStatus::Missing, format!("the scanner answered {reply:?}: {remedy}")),

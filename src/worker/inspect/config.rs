@@ -1,6 +1,6 @@
-//! Where the scanner listens and how long the gateway waits for it: the `[scanner]` section of the configuration.
+//! Where the scanners listen and how long the gateway waits for them: the `[scanner]` section of the configuration.
 //!
-//! Every field has a default except the address. Durations are written for people: `60s`, `5m`, `72h`.
+//! Every field has a default. Durations are written for people: `60s`, `5m`, `72h`.
 //! What clamd itself must be told is in `docs/scanner.md`; `Inspector::check` looks at what can be seen from outside.
 
 use std::fmt;
@@ -9,16 +9,17 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as human;
-use serde::{Deserialize, Serialize};
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 /// How to reach clamd and what to allow it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScannerConfig {
-    /// `unix:/run/clamav/clamd.ctl` or `tcp:127.0.0.1:3310`. clamd speaks no TLS and knows no password: TCP only on a
-    /// network where nobody else listens.
-    #[serde(default = "debian")]
-    pub address: ScannerAddress,
+    /// Each `unix:/run/clamav/clamd.ctl` or `tcp:127.0.0.1:3310`; for one server, `address = "…"` says the same. clamd
+    /// speaks no TLS and knows no password: TCP only on a network where nobody else listens.
+    #[serde(alias = "address", default = "debian", deserialize_with = "one_or_many")]
+    pub addresses: Vec<ScannerAddress>,
     /// Longest time for a connection and for a short command.
     #[serde(default = "default_connect_timeout", with = "human")]
     pub connect_timeout: Duration,
@@ -31,9 +32,9 @@ pub struct ScannerConfig {
     /// Longest time without any progress, of the storage or of the scanner, while bytes are sent.
     #[serde(default = "default_stall_timeout", with = "human")]
     pub stall_timeout: Duration,
-    /// Inspections at the same time. Keep it below clamd's `MaxThreads`; `vestibule` checks that.
-    #[serde(default = "default_concurrency")]
-    pub concurrency: usize,
+    /// Inspections at the same time on each server.
+    #[serde(default)]
+    pub concurrency: Concurrency,
     /// Age of the signature database from which it counts as out of date.
     #[serde(default = "default_stale_after", with = "human")]
     pub stale_after: Duration,
@@ -49,24 +50,39 @@ pub struct ScannerConfig {
 impl Default for ScannerConfig {
     /// Debian's clamd.
     fn default() -> Self {
-        Self::at(debian())
+        Self::on(debian())
     }
 }
 
-fn debian() -> ScannerAddress {
-    ScannerAddress::Unix("/run/clamav/clamd.ctl".into())
+fn debian() -> Vec<ScannerAddress> {
+    vec![ScannerAddress::Unix("/run/clamav/clamd.ctl".into())]
+}
+
+/// How many inspections one server gets at the same time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Concurrency {
+    /// As many as its threads allow, told by `STATS`; fewer while others make it queue. Written `"auto"`.
+    #[default]
+    Auto,
+    /// Always this many, whatever the server tells. Keep it below its `MaxThreads`.
+    Fixed(usize),
 }
 
 impl ScannerConfig {
     /// The defaults for a scanner at this address.
     pub fn at(address: ScannerAddress) -> Self {
+        Self::on(vec![address])
+    }
+
+    /// The defaults for these servers.
+    pub fn on(addresses: Vec<ScannerAddress>) -> Self {
         Self {
-            address,
+            addresses,
             connect_timeout: default_connect_timeout(),
             timeout: default_timeout(),
             timeout_per_mib: default_timeout_per_mib(),
             stall_timeout: default_stall_timeout(),
-            concurrency: default_concurrency(),
+            concurrency: Concurrency::Auto,
             stale_after: default_stale_after(),
             spool_directory: std::env::temp_dir(),
             spool_limit: default_spool_limit(),
@@ -96,10 +112,6 @@ fn default_stall_timeout() -> Duration {
     Duration::from_secs(60)
 }
 
-fn default_concurrency() -> usize {
-    4
-}
-
 fn default_stale_after() -> Duration {
     Duration::from_secs(72 * 3600)
 }
@@ -109,8 +121,8 @@ fn default_spool_limit() -> u64 {
 }
 
 /// Where clamd listens.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub enum ScannerAddress {
     /// A unix socket: faster, and guarded by file permissions.
     Unix(PathBuf),
@@ -155,9 +167,61 @@ impl TryFrom<String> for ScannerAddress {
     }
 }
 
-impl From<ScannerAddress> for String {
-    fn from(address: ScannerAddress) -> Self {
-        address.to_string()
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ScannerAddress>, D::Error> {
+    struct Addresses;
+
+    impl<'de> Visitor<'de> for Addresses {
+        type Value = Vec<ScannerAddress>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an address, or a list of addresses")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            text.parse().map(|address| vec![address]).map_err(E::custom)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut addresses = Vec::new();
+            while let Some(address) = list.next_element()? {
+                addresses.push(address);
+            }
+            Ok(addresses)
+        }
+    }
+
+    deserializer.deserialize_any(Addresses)
+}
+
+impl<'de> Deserialize<'de> for Concurrency {
+    /// `"auto"` or a number; a number may be text, as the environment has no other.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AutoOrNumber;
+
+        impl Visitor<'_> for AutoOrNumber {
+            type Value = Concurrency;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"auto\" or a number")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Concurrency, E> {
+                match text {
+                    "auto" => Ok(Concurrency::Auto),
+                    _ => text.parse().map(Concurrency::Fixed).map_err(|_| E::custom("expected \"auto\" or a number")),
+                }
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Concurrency, E> {
+                usize::try_from(number).map(Concurrency::Fixed).map_err(E::custom)
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Concurrency, E> {
+                usize::try_from(number).map(Concurrency::Fixed).map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_any(AutoOrNumber)
     }
 }
 
@@ -174,6 +238,23 @@ mod tests {
         assert_eq!(config.timeout, Duration::from_secs(150));
         assert_eq!(config.stale_after, Duration::from_secs(48 * 3600));
         assert!(toml::from_str::<ScannerConfig>("address = 'tcp:h:1'\ntimeuot = '1s'").is_err());
+    }
+
+    #[test]
+    fn several_servers_are_a_list_and_the_concurrency_is_a_number_or_auto() {
+        let read = |text: &str| toml::from_str::<ScannerConfig>(text);
+        let config = read("addresses = ['unix:/a', 'tcp:h:1']").unwrap();
+        assert_eq!(config.addresses, ["unix:/a".parse().unwrap(), "tcp:h:1".parse().unwrap()]);
+        assert_eq!(config.concurrency, Concurrency::Auto);
+        assert_eq!(read("addresses = 'tcp:h:1'").unwrap(), ScannerConfig::at("tcp:h:1".parse().unwrap()));
+        for (text, expected) in
+            [("'auto'", Concurrency::Auto), ("6", Concurrency::Fixed(6)), ("'6'", Concurrency::Fixed(6))]
+        {
+            assert_eq!(read(&format!("concurrency = {text}")).unwrap().concurrency, expected);
+        }
+        for text in ["concurrency = 'many'", "concurrency = -1", "addresses = ['tcp:h']", "addresses = 3"] {
+            assert!(read(text).is_err(), "{text}");
+        }
     }
 
     #[test]

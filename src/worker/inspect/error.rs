@@ -12,9 +12,12 @@ use crate::storage::StorageError;
 /// An inspection that ended without a verdict.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
-    /// clamd could not be reached, or closed the connection without an answer.
+    /// No server could be reached, or none answered a simple question. Says nothing about the object.
     #[error("the scanner is away: {0}")]
     ScannerAway(std::io::Error),
+    /// The server went away in the middle of the scan, perhaps because of the object.
+    #[error("the scanner closed the connection without an answer: {0}")]
+    ScannerLost(std::io::Error),
     /// clamd took longer than the time for this size, or accepted no bytes for too long.
     #[error("the scanner gave no answer within {0:?}")]
     ScannerTimeout(Duration),
@@ -48,6 +51,11 @@ impl InspectError {
 
     /// Whether the scanner, and not the storage or the disk, is the reason.
     pub fn is_scanner(&self) -> bool {
-        matches!(self, InspectError::ScannerAway(_) | InspectError::ScannerTimeout(_) | InspectError::UnclearReply(_))
+        self.is_scanner_gone() || matches!(self, InspectError::ScannerTimeout(_) | InspectError::UnclearReply(_))
+    }
+
+    /// Whether the server is gone, so that another one should be asked.
+    pub fn is_scanner_gone(&self) -> bool {
+        matches!(self, InspectError::ScannerAway(_) | InspectError::ScannerLost(_))
     }
 }

@@ -15,6 +15,8 @@ use super::concern::{Concern, Content};
 use super::content::ContentScan;
 use super::error::InspectError;
 use super::judge::{Seen, judge};
+use super::pool::Server;
+use super::reply::Version;
 use super::{Declared, Inspector};
 use crate::domain::bytes::Sha256Digest;
 use crate::domain::verdict::Verdict;
@@ -27,17 +29,17 @@ const IN_FLIGHT: usize = 4;
 
 pub(super) async fn run(
     inspector: &Inspector,
+    server: &Server,
+    version: Version,
     stream: ByteStream,
     declared: Declared<'_>,
 ) -> Result<Verdict, InspectError> {
-    // Asked first: without a scanner the object need not be read.
-    let version = inspector.version().await?;
     let (sender, receiver) = mpsc::channel(IN_FLIGHT);
     let chunks = stream::unfold(receiver, |mut receiver: mpsc::Receiver<Bytes>| async move {
-        receiver.recv().await.map(|chunk| (Ok(chunk), receiver))
+        receiver.recv().await.map(|chunk| (chunk, receiver))
     });
     let reading = read(inspector, stream, declared, sender);
-    let ((size, sha256, content), reply) = tokio::try_join!(Box::pin(reading), Box::pin(inspector.clamd.scan(chunks)))?;
+    let ((size, sha256, content), reply) = tokio::try_join!(Box::pin(reading), Box::pin(server.clamd.scan(chunks)))?;
     let seen = Seen { size, sha256, content, reply };
     let finding = judge(&declared, &seen);
     metrics::counter!("vestibule_inspected_bytes_total").increment(size);

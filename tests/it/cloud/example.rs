@@ -98,7 +98,8 @@ fn the_example_leaves_no_setting_out() {
             };
         }
         let here = here.as_array().map_or(&here, |list| &list[0]);
-        for name in names {
+        // The other name of `addresses`, for one server.
+        for name in names.into_iter().filter(|name| (path, name.as_str()) != ("scanner", "address")) {
             assert!(here.get(&name).is_some(), "{path}.{name} is not in the example");
         }
     }

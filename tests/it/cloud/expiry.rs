@@ -77,7 +77,7 @@ impl Still {
         let created = app.create_token(&context(&app), &operator, Ok(new)).await.unwrap();
         let who = app.authenticate(created.token.expose()).await.unwrap();
         let jobs = Arc::new(Jobs::new(Arc::clone(&app), inspector));
-        let lanes = [Lane::inspection(Arc::clone(&jobs), 4), Lane::storage(jobs, 4)];
+        let lanes = [Lane::inspection(Arc::clone(&jobs)), Lane::storage(jobs, 4)];
         let store = app.targets.store(&"cloud".parse().unwrap()).unwrap();
         let sweep = Sweep::new(Arc::clone(&app), Duration::from_secs(30));
         Self { app, who, clock, sweep, lanes, store, _server: server, _dir: dir }

@@ -45,6 +45,12 @@ impl Books {
         db
     }
 
+    /// How often the inspection of an object was tried, as far as it counts.
+    pub fn attempts(&self, id: &str) -> u32 {
+        let sql = "SELECT attempts FROM jobs WHERE object_id = ?1 AND kind = 'inspect'";
+        self.db().query_row(sql, [id], |row| row.get(0)).unwrap()
+    }
+
     /// Every object, by id.
     pub fn objects(&self) -> BTreeMap<String, Row> {
         let db = self.db();

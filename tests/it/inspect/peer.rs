@@ -38,7 +38,24 @@ pub(super) async fn stopping_after(limit: usize, reply: &'static [u8]) -> Scanne
     .await
 }
 
+/// Says of itself what it is told to, and of every stream that it is clean.
+pub(super) async fn calling_itself(version: &'static [u8]) -> ScannerAddress {
+    listen_as(version, |mut line| async move {
+        read_stream(&mut line, usize::MAX).await;
+        drop(line.write_all(b"stream: OK\0").await);
+    })
+    .await
+}
+
 async fn listen<F, T>(serve: F) -> ScannerAddress
+where
+    F: Fn(TcpStream) -> T + Clone + Send + 'static,
+    T: Future<Output = ()> + Send,
+{
+    listen_as(VERSION, serve).await
+}
+
+async fn listen_as<F, T>(version: &'static [u8], serve: F) -> ScannerAddress
 where
     F: Fn(TcpStream) -> T + Clone + Send + 'static,
     T: Future<Output = ()> + Send,
@@ -54,7 +71,7 @@ where
                     command.push(line.read_u8().await.unwrap_or(0));
                 }
                 match command.as_slice() {
-                    b"zVERSION\0" => drop(line.write_all(VERSION).await),
+                    b"zVERSION\0" => drop(line.write_all(version).await),
                     _ => serve(line).await,
                 }
             });

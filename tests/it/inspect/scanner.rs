@@ -6,7 +6,7 @@ use vestibule::clock::Clock;
 use vestibule::domain::bytes::Sha256Digest;
 use vestibule::domain::verdict::Finding;
 use vestibule::storage::CheckStatus;
-use vestibule::worker::inspect::{InspectError, Inspector, ScannerAddress};
+use vestibule::worker::inspect::{Concurrency, InspectError, Inspector, ScannerAddress};
 
 use super::{config, inspector, peer, upload};
 use crate::harness::{eicar, env};
@@ -17,7 +17,7 @@ async fn a_scanner_that_is_away_or_hangs_is_an_error_to_retry() {
     let away = Inspector::new(config(peer::closed().await), Clock::system());
     let error = txt.inspect(&away).await.unwrap_err();
     assert!(matches!(error, InspectError::ScannerAway(_)) && error.is_transient() && error.is_scanner(), "{error}");
-    let health = away.health().await;
+    let [health] = away.health().await.try_into().unwrap();
     assert!(!health.reachable && health.detail.is_some());
 
     let mut hung = config(peer::answering(b"").await);
@@ -43,7 +43,7 @@ async fn garbled_replies_are_never_clean() {
     }
     let closing = Inspector::new(config(peer::closing().await), Clock::system());
     let error = upload("a.txt", "text/plain", "hello").inspect(&closing).await.unwrap_err();
-    assert!(matches!(error, InspectError::ScannerAway(_)), "{error}");
+    assert!(matches!(error, InspectError::ScannerLost(_)), "{error}");
     let endless = Inspector::new(config(peer::answering(&[b'x'; 100_000]).await), Clock::system());
     let error = upload("a.txt", "text/plain", "hello").inspect(&endless).await.unwrap_err();
     assert!(matches!(error, InspectError::UnclearReply(_)), "{error}");
@@ -63,7 +63,7 @@ async fn a_scanner_that_stops_at_its_limit_is_heard_although_writes_fail() {
 async fn tcp_and_unix_sockets_give_the_same_answers() {
     let tcp = ScannerAddress::Tcp(env("VESTIBULE_TEST_CLAMD_TCP"));
     let inspector = Inspector::new(config(tcp), Clock::system());
-    let health = inspector.health().await;
+    let [health] = inspector.health().await.try_into().unwrap();
     assert!(health.reachable && health.engine.is_some_and(|engine| engine.starts_with("ClamAV")));
     let found = upload("eicar.txt", "text/plain", eicar()).inspect(&inspector).await.unwrap().finding;
     assert_eq!(found.as_str(), "infected");
@@ -72,7 +72,9 @@ async fn tcp_and_unix_sockets_give_the_same_answers() {
 
 #[tokio::test]
 async fn the_scanners_settings_are_tried() {
-    for item in inspector().check().await {
+    let [(server, items)] = inspector().check().await.try_into().unwrap();
+    assert_eq!(server, super::socket().to_string());
+    for item in items {
         let dated = item.name != "signatures";
         assert!(item.status == CheckStatus::Good || !dated, "{item:?}");
     }
@@ -81,7 +83,8 @@ async fn the_scanners_settings_are_tried() {
 #[tokio::test]
 async fn no_more_inspections_run_than_there_are_slots() {
     let mut one = config(peer::answering(b"").await);
-    (one.concurrency, one.timeout, one.timeout_per_mib) = (1, Duration::from_millis(200), Duration::ZERO);
+    (one.concurrency, one.timeout, one.timeout_per_mib) =
+        (Concurrency::Fixed(1), Duration::from_millis(200), Duration::ZERO);
     let inspector = Inspector::new(one, Clock::system());
     let txt = upload("a.txt", "text/plain", "hello");
     let started = tokio::time::Instant::now();

@@ -6,7 +6,7 @@
 use super::{File, files, none};
 
 /// The start of a foreign path, and where in `src/` it may be.
-const CRATES: [(&str, &[&str]); 17] = [
+const CRATES: [(&str, &[&str]); 16] = [
     ("actix_", &["http/", "startup/"]),
     ("utoipa", &["http/", "app/view.rs", "app/health.rs"]),
     ("clap::", &["cli/"]),
@@ -22,7 +22,6 @@ const CRATES: [(&str, &[&str]); 17] = [
     ("azure_storage_", &["storage/", "worker/events/"]),
     ("s3s::", &["storage/embedded/"]),
     ("hyper", &["storage/embedded/"]),
-    ("clamav_client", &["worker/inspect/"]),
     ("prometheus", &["http/", "startup/", "telemetry/"]),
 ];
 
