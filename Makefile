@@ -6,7 +6,7 @@ FEATURES := --features fault-points
 # rustup puts cargo here; a shell that was open before does not have it in its path yet.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench budget chaos fmt clean-environment
+.PHONY: help demo test check bench bench-pipeline budget chaos fmt clean-environment
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ budget: ## instructions that a request takes, compared with benches/budget.toml
 chaos: ## faults of all kinds against real nodes: SEEDS=n from SEED_START on, or one SEED=s
 	@scripts/need cargo cc
 	@tests/chaos/run $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20) --start $(or $(SEED_START),1))
+
+bench-pipeline: ## uploads a second from PUT to visible, beside clamd alone, on LocalStack and on the embedded store
+	@scripts/need cargo cc
+	@benches/pipeline/run
 
 fmt: ## format the Rust files
 	@scripts/need cargo fmt
