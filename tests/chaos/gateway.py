@@ -54,7 +54,7 @@ def settings(policies, store, scanner, endpoint, queue, limits):
     return (
         f"[store]\n{store}\n"
         f'[policies]\ndir = "{policies}"\n'
-        f'[scanner]\naddress = "tcp:127.0.0.1:{scanner}"\nconnect_timeout = "1s"\ntimeout = "10s"\n'
+        f'[scanner]\naddresses = ["tcp:127.0.0.1:{scanner}"]\nconnect_timeout = "1s"\ntimeout = "10s"\n'
         'timeout_per_mib = "1s"\nstall_timeout = "3s"\nconcurrency = 2\n'
         '[sweep]\ninterval = "1s"\nexpiry_grace = "1s"\n'
         '[telemetry]\nlog = "json"\n'
