@@ -3,9 +3,12 @@
 //! Only what is visible; decided, then recorded together with the revision that was decided on, then signed. An object
 //! that was quarantined or deleted in between makes the record fail, and the decision is taken again.
 
+use std::sync::LazyLock;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
+use metrics::Counter;
 
 use crate::domain::audit::{AuditAction, Outcome};
 use crate::domain::bytes::{Sha256Digest, StoredBytes};
@@ -67,6 +70,9 @@ pub struct IssuedDownload {
     pub sha256: Option<Sha256Digest>,
 }
 
+/// Looked up once, for the sake of every request.
+static ISSUED: LazyLock<Counter> = LazyLock::new(|| metrics::counter!("vestibule_issued_total", "kind" => "download"));
+
 /// How often a decision is taken again because the object changed while it was recorded.
 const ATTEMPTS: usize = 3;
 
@@ -85,7 +91,7 @@ impl App {
         let mut seen = None;
         match self.try_request_download(context, who, query, &mut seen).await {
             Ok(issued) => {
-                metrics::counter!("vestibule_issued_total", "kind" => "download").increment(1);
+                ISSUED.increment(1);
                 Ok(issued)
             }
             Err(refusal) => {

@@ -12,6 +12,7 @@ pub(super) mod connect;
 pub(super) mod error;
 mod issue;
 mod jobs;
+mod lookups;
 pub(super) mod numbers;
 mod objects;
 mod op;
@@ -31,6 +32,7 @@ use jiff::Timestamp;
 use self::committer::{Committers, Settings};
 use self::connect::{Limits, Use};
 use self::error::Failure;
+use self::lookups::Lookups;
 use self::numbers::Numbers;
 use self::op::{Done, Line, Op, Upload};
 use self::partitions::Month;
@@ -75,7 +77,9 @@ const THREADS: usize = 2;
 /// The store in one PostgreSQL database. Dropping it finishes what is queued.
 pub struct PostgresStore {
     committers: Committers,
-    /// For queries that take as long as a row or two.
+    /// For objects by their ids.
+    lookups: Lookups,
+    /// For other queries that take as long as a row or two.
     readers: Readers,
     /// For those that may take long: none of them keeps a token or an object waiting.
     listers: Readers,
@@ -124,9 +128,11 @@ impl PostgresStore {
             clock: clock.clone(),
             numbers: Arc::clone(&numbers),
         };
+        let readers = Readers::new(url.clone(), limits, readers, deadline, handle.clone());
         let store = Self {
             committers: Committers::start(settings, &handle),
-            readers: Readers::new(url.clone(), limits, readers, deadline, handle.clone()),
+            lookups: Lookups::start(&readers, queue, deadline, &handle),
+            readers,
             listers: Readers::new(url.clone(), limits, listers, deadline, handle),
             url,
             on_commit,
@@ -223,7 +229,7 @@ impl Store for PostgresStore {
     }
 
     async fn object(&self, id: ObjectId) -> Result<Option<Object>, StoreError> {
-        self.readers.read(id, |conn, id| Box::pin(reads::object(conn, *id))).await
+        self.lookups.object(id).await
     }
 
     async fn object_at(&self, app: &AppName, path: &str) -> Result<Option<Object>, StoreError> {

@@ -24,7 +24,8 @@ pub(super) type Reading<'c, T> = Pin<Box<dyn Future<Output = Result<T, Failure>>
 /// A query about something.
 pub(super) type Query<A, T> = for<'c> fn(&'c mut PgConnection, &'c A) -> Reading<'c, T>;
 
-/// The pool.
+/// The pool; clones share it.
+#[derive(Clone)]
 pub(super) struct Readers {
     idle: Arc<Idle>,
     permits: Arc<Semaphore>,
@@ -60,20 +61,21 @@ impl Readers {
         A: Send + Sync + 'static,
         T: Send + 'static,
     {
-        let (idle, permits, deadline) = (Arc::clone(&self.idle), Arc::clone(&self.permits), self.deadline);
-        let work = async move {
-            let closed = |error| Failure::Away(format!("the readers have stopped: {error}"));
-            let permit = permits.acquire_owned().await.map_err(closed)?;
-            let result = idle.run(&asked, query).await;
-            drop(permit);
-            result
-        };
-        let mut task = EndWith(self.runtime.spawn(async move {
-            let late = |_| Failure::Away(format!("no answer within {deadline:?}"));
-            tokio::time::timeout(deadline, work).await.map_err(late)?
-        }));
+        let readers = self.clone();
+        let mut task = EndWith(self.runtime.spawn(async move { readers.query(asked, query).await }));
         let lost = |error| StoreError::Unavailable(format!("a read was lost: {error}"));
         Ok((&mut task.0).await.map_err(lost)??)
+    }
+
+    /// The same for somebody who is on the store's runtime already.
+    pub(super) async fn query<A, T>(&self, asked: A, query: Query<A, T>) -> Result<T, Failure> {
+        let work = async {
+            let closed = |error| Failure::Away(format!("the readers have stopped: {error}"));
+            let _permit = self.permits.acquire().await.map_err(closed)?;
+            self.idle.run(&asked, query).await
+        };
+        let late = |_| Failure::Away(format!("no answer within {:?}", self.deadline));
+        tokio::time::timeout(self.deadline, work).await.map_err(late)?
     }
 }
 

@@ -1,8 +1,11 @@
 //! Queries. Each runs on a connection that only reads and sees what was committed before it; [`object`] also in a batch.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
+use uuid::Uuid;
 
 use super::error::Failure;
 use super::numbers;
@@ -25,6 +28,21 @@ pub(super) async fn object(conn: &mut PgConnection, id: ObjectId) -> Result<Opti
     let sql = concat!("SELECT ", object_columns!(), " FROM objects WHERE id = $1");
     let row = sqlx::query(sql).bind(id.uuid()).fetch_optional(conn).await?;
     row.as_ref().map(rows::object).transpose()
+}
+
+/// Joined rather than `= ANY`, so that each id looks into its own month only, however many there are.
+pub(super) async fn objects_with(
+    conn: &mut PgConnection,
+    ids: &[ObjectId],
+) -> Result<HashMap<ObjectId, Object>, Failure> {
+    let sql = concat!(
+        "SELECT ",
+        object_columns!(),
+        " FROM UNNEST($1::uuid[]) AS asked (asked_id) JOIN objects ON id = asked_id"
+    );
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let rows = sqlx::query(sql).bind(ids).fetch_all(conn).await?;
+    rows.iter().map(|row| rows::object(row).map(|object| (object.id, object))).collect()
 }
 
 /// By the id that every key holds, then compared as a whole.
@@ -61,7 +79,7 @@ pub(super) async fn objects(conn: &mut PgConnection, query: &ObjectQuery) -> Res
     };
     let rows = sqlx::query(sql)
         .bind(query.app.as_ref().map(|app| app.as_str()))
-        .bind(query.before.map_or(uuid::Uuid::max(), ObjectId::uuid))
+        .bind(query.before.map_or(Uuid::max(), ObjectId::uuid))
         .bind(query.state.map(State::as_str))
         .bind(text(&query.prefix))
         .bind(limit(query.limit))

@@ -1,17 +1,19 @@
 //! The store in one SQLite file: the default of a single node.
 //!
 //! WAL with `synchronous=FULL`: what a method has answered survives the loss of power. All writes of the process share
-//! one connection and their commits (`writer`), reads use a few connections of their own (`readers`), lists two others, and
-//! the log is moved into the file by a thread of its own (`checkpoint`). Other processes may use the file at the same time;
+//! one connection and their commits (`writer`), reads of single records share snapshots (`lookups`), lists use connections of
+//! their own (`readers`), and the log is moved into the file by a thread of its own (`checkpoint`). Other processes may use the file at the same time;
 //! nothing is cached here, so what they commit is seen by the next read. Decision record 0003 says why this is rusqlite.
 
 mod batch;
 mod checkpoint;
 mod error;
 mod jobs;
+mod lookups;
 mod objects;
 mod readers;
 mod reads;
+mod request;
 mod rows;
 pub(super) mod schema;
 mod trail;
@@ -24,6 +26,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use self::lookups::Lookups;
 use self::readers::Readers;
 use self::trail::AuditLine;
 use self::writer::{Writer, WriterSettings};
@@ -39,12 +42,10 @@ use crate::domain::object::Object;
 /// How the store behaves under load. The defaults fit a single node.
 #[derive(Clone, Debug)]
 pub struct SqliteOptions {
-    /// Writes that may wait; beyond it [`StoreError::Overloaded`].
+    /// Writes, and reads of single records, that may wait; beyond it [`StoreError::Overloaded`].
     pub queue: usize,
-    /// Connections that read single records.
-    pub readers: usize,
     /// Connections that read lists and the audit trail.
-    pub listers: usize,
+    pub readers: usize,
     /// How long a call may take before it is [`StoreError::Unavailable`].
     pub deadline: Duration,
     /// How long to wait for another process's write lock; shorter than the deadline.
@@ -53,17 +54,17 @@ pub struct SqliteOptions {
 
 impl Default for SqliteOptions {
     fn default() -> Self {
-        Self { queue: 4096, readers: 4, listers: 2, deadline: Duration::from_secs(5), busy: Duration::from_secs(2) }
+        Self { queue: 4096, readers: 2, deadline: Duration::from_secs(5), busy: Duration::from_secs(2) }
     }
 }
 
 /// The store in one SQLite file. Dropping it finishes what is queued and closes the file.
 pub struct SqliteStore {
     writer: Writer,
-    /// For queries that take as long as a row or two.
-    readers: Readers,
+    /// For queries of a row or two.
+    lookups: Lookups,
     /// For those that may take long: none of them keeps a token or an object waiting.
-    listers: Readers,
+    readers: Readers,
 }
 
 impl SqliteStore {
@@ -74,13 +75,13 @@ impl SqliteStore {
     /// [`StoreError::Unavailable`] where the file cannot be opened or written, [`StoreError::Corrupt`] where it was
     /// written by a newer program.
     pub fn open(path: &Path, options: SqliteOptions, on_commit: Option<OnCommit>) -> Result<Self, StoreError> {
-        let SqliteOptions { queue, readers, listers, deadline, busy } = options;
+        let SqliteOptions { queue, readers, deadline, busy } = options;
         schema::create(path, busy)?;
         let path = path.to_owned();
+        let lookups = Lookups::start(&path, busy, queue, deadline)?;
         let readers = Readers::new(path.clone(), busy, readers, deadline);
-        let listers = Readers::new(path.clone(), busy, listers, deadline);
         let writer = Writer::start(WriterSettings { path, busy, queue, deadline, on_commit })?;
-        Ok(Self { writer, readers, listers })
+        Ok(Self { writer, lookups, readers })
     }
 
     /// Repeats a step, each in a commit of its own, until it finds nothing to do; the sum of what the steps did.
@@ -113,7 +114,7 @@ impl Store for SqliteStore {
     }
 
     async fn link(&self, hash: LinkHash, now: Timestamp) -> Result<Option<LinkRecord>, StoreError> {
-        self.readers.read(move |conn| reads::link(conn, &hash, now)).await
+        self.lookups.read(move |conn| reads::link(conn, &hash, now)).await
     }
 
     async fn use_link(&self, link: UseLink) -> Result<bool, StoreError> {
@@ -122,16 +123,16 @@ impl Store for SqliteStore {
     }
 
     async fn object(&self, id: ObjectId) -> Result<Option<Object>, StoreError> {
-        self.readers.read(move |conn| reads::object(conn, id)).await
+        self.lookups.read(move |conn| reads::object(conn, id)).await
     }
 
     async fn object_at(&self, app: &AppName, path: &str) -> Result<Option<Object>, StoreError> {
         let (app, path) = (app.clone(), path.to_owned());
-        self.readers.read(move |conn| reads::object_at(conn, &app, &path)).await
+        self.lookups.read(move |conn| reads::object_at(conn, &app, &path)).await
     }
 
     async fn objects(&self, query: ObjectQuery) -> Result<Vec<Object>, StoreError> {
-        self.listers.read(move |conn| reads::objects(conn, &query)).await
+        self.readers.read(move |conn| reads::objects(conn, &query)).await
     }
 
     async fn expirable(&self, before: Timestamp, limit: usize) -> Result<Vec<Object>, StoreError> {
@@ -166,12 +167,12 @@ impl Store for SqliteStore {
     }
 
     async fn has_job(&self, object: ObjectId, kind: JobKind) -> Result<bool, StoreError> {
-        self.readers.read(move |conn| reads::has_job(conn, object, kind)).await
+        self.lookups.read(move |conn| reads::has_job(conn, object, kind)).await
     }
 
     async fn next_due(&self, kinds: &[JobKind]) -> Result<Option<Timestamp>, StoreError> {
         let kinds = kinds.to_owned();
-        self.readers.read(move |conn| reads::next_due(conn, &kinds)).await
+        self.lookups.read(move |conn| reads::next_due(conn, &kinds)).await
     }
 
     async fn audit(&self, entry: AuditEntry) -> Result<(), StoreError> {
@@ -180,7 +181,7 @@ impl Store for SqliteStore {
     }
 
     async fn audit_entries(&self, query: AuditQuery) -> Result<Vec<(i64, AuditEntry)>, StoreError> {
-        self.listers.read(move |conn| trail::entries(conn, &query)).await
+        self.readers.read(move |conn| trail::entries(conn, &query)).await
     }
 
     async fn create_token(&self, token: TokenRecord, audit: AuditEntry) -> Result<(), StoreError> {
@@ -194,11 +195,11 @@ impl Store for SqliteStore {
 
     async fn token(&self, id: &TokenId) -> Result<Option<TokenRecord>, StoreError> {
         let id = id.clone();
-        self.readers.read(move |conn| reads::token(conn, &id)).await
+        self.lookups.read(move |conn| reads::token(conn, &id)).await
     }
 
     async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
-        self.listers.read(reads::tokens).await
+        self.readers.read(reads::tokens).await
     }
 
     async fn revoke_token(&self, id: &TokenId, now: Timestamp, audit: AuditEntry) -> Result<bool, StoreError> {
@@ -211,12 +212,12 @@ impl Store for SqliteStore {
     }
 
     async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
-        self.listers.read(move |conn| reads::dead_letters(conn, limit)).await
+        self.readers.read(move |conn| reads::dead_letters(conn, limit)).await
     }
 
     async fn usage(&self, app: &AppName) -> Result<Usage, StoreError> {
         let app = app.clone();
-        self.readers.read(move |conn| batch::read_usage(conn, &app)).await
+        self.lookups.read(move |conn| batch::read_usage(conn, &app)).await
     }
 
     async fn statistics(&self) -> Result<Statistics, StoreError> {
@@ -229,7 +230,7 @@ impl Store for SqliteStore {
 
     async fn setting(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let name = name.to_owned();
-        self.readers.read(move |conn| reads::setting(conn, &name)).await
+        self.lookups.read(move |conn| reads::setting(conn, &name)).await
     }
 
     async fn setting_or_insert(&self, name: &str, value: Vec<u8>) -> Result<Vec<u8>, StoreError> {

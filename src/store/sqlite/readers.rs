@@ -1,4 +1,4 @@
-//! A few read-only connections, used on blocking threads.
+//! A few read-only connections for queries that may take long, used on blocking threads.
 //!
 //! A read sees everything that was committed before it began, by this process or another: nothing is cached here. The
 //! number of connections bounds how many blocking threads the store takes. A query whose caller has gone away or has

@@ -6,23 +6,17 @@
 //! neighbours. Absent on purpose: lingering for a fuller batch; under load the queue fills by itself.
 
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::task::Waker;
-use std::thread::{JoinHandle, ThreadId};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-use rusqlite::Connection;
-use thread_priority::{
-    NormalThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
-    set_thread_priority_and_policy, thread_native_id,
-};
 
 use super::batch::Batch;
 use super::checkpoint::Checkpointer;
 use super::error::Failure;
+use super::request::{Request, Waiting, answer, ask, join, serve};
 use super::schema;
-use crate::store::reply::{Reply, answer_all, reply};
 use crate::store::{OnCommit, StoreError};
+use rusqlite::Connection;
 
 /// Operations in one transaction at most: beyond it a commit costs no less for each.
 const MAX_BATCH: usize = 256;
@@ -58,11 +52,7 @@ impl Writer {
             lines: String::new(),
             checkpointer,
         };
-        let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || {
-            let_others_finish();
-            state.run(&requests);
-        });
-        let thread = thread.map_err(|error| Failure::Away(format!("cannot start the writer: {error}")))?;
+        let thread = serve("store-writer", move || state.run(&requests))?;
         Ok(Self { queue: Some(queue), thread: Some(thread), deadline })
     }
 
@@ -75,50 +65,22 @@ impl Writer {
         T: Send + 'static,
         F: Fn(&mut Batch<'_>) -> Result<T, Failure> + Send + 'static,
     {
-        let stopped = || StoreError::Unavailable("the writer has stopped".into());
-        let queue = self.queue.as_ref().ok_or_else(stopped)?;
-        let (reply, answer) = reply();
-        queue.try_send(Box::new(Request { op, result: None, reply })).map_err(|error| match error {
-            TrySendError::Full(_) => StoreError::Overloaded,
-            TrySendError::Disconnected(_) => stopped(),
-        })?;
-        match tokio::time::timeout(self.deadline, answer).await {
-            Ok(Some(result)) => result,
-            Ok(None) => Err(stopped()),
-            Err(_) => Err(StoreError::Unavailable(format!("no commit within {:?}", self.deadline))),
-        }
+        let (request, answer) = Request::new(op);
+        ask(self.queue.as_ref(), Box::new(request), answer, self.deadline).await
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
         drop(self.queue.take());
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the store's writer thread had panicked");
-        }
+        self.thread.take().into_iter().for_each(join);
     }
 }
 
 /// A queued operation, whatever its result's type.
-trait Pending: Send {
-    /// The caller has gone away.
-    fn is_abandoned(&self) -> bool;
+trait Pending: Waiting {
     /// Runs the operation and keeps its result.
     fn apply(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure>;
-    /// Replaces the result by a failure.
-    fn fail(&mut self, failure: Failure);
-    /// The thread that asked.
-    fn thread(&self) -> ThreadId;
-    /// Hands the result to the caller; see [`Reply::answer`].
-    fn answer(self: Box<Self>, followers: Vec<Waker>) -> Option<Waker>;
-}
-
-struct Request<T, F> {
-    op: F,
-    result: Option<Result<T, StoreError>>,
-    reply: Reply<Result<T, StoreError>>,
 }
 
 impl<T, F> Pending for Request<T, F>
@@ -126,41 +88,11 @@ where
     T: Send,
     F: Fn(&mut Batch<'_>) -> Result<T, Failure> + Send,
 {
-    fn is_abandoned(&self) -> bool {
-        self.reply.is_abandoned()
-    }
-
     fn apply(&mut self, batch: &mut Batch<'_>) -> Result<(), Failure> {
         self.result = Some(Ok((self.op)(batch)?));
         Ok(())
     }
-
-    fn fail(&mut self, failure: Failure) {
-        self.result = Some(Err(failure.into()));
-    }
-
-    fn thread(&self) -> ThreadId {
-        self.reply.thread
-    }
-
-    fn answer(self: Box<Self>, followers: Vec<Waker>) -> Option<Waker> {
-        let none = || Err(StoreError::Unavailable("the operation was not run".into()));
-        self.reply.answer(self.result.unwrap_or_else(none), followers)
-    }
 }
-
-/// Makes this thread one that is not put before the others when it wakes (SCHED_BATCH, sched(7)): where cores are scarce,
-/// whoever has requests to queue queues them first, and one commit does for all of them. Its share stays the same.
-fn let_others_finish() {
-    let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch);
-    let Ok(same_share) = ThreadPriorityValue::try_from(NICE_0).map(ThreadPriority::Crossplatform) else { return };
-    if let Err(error) = set_thread_priority_and_policy(thread_native_id(), same_share, policy) {
-        tracing::debug!(?error, "the writer keeps the usual scheduling");
-    }
-}
-
-/// What the library turns into a niceness of 0: it counts from 0 to 99, the kernel from 19 to -20.
-const NICE_0: u8 = 48;
 
 struct Loop {
     /// `None` after a failure of the file: the next transaction opens it again.
@@ -190,7 +122,7 @@ impl Loop {
             operations.record(requests.len() as f64);
             seconds.record(began.elapsed());
             let served = requests.len();
-            answer_all(requests.drain(..), |request| request.thread(), |request, followers| request.answer(followers));
+            answer(requests.drain(..));
             self.checkpointer.committed(served, self.conn.as_ref());
         }
     }
