@@ -4,6 +4,8 @@
 //! Overlap is judged by whole segments on the part of a prefix before its first placeholder, in both directions, and by
 //! the bucket itself, not by the target's name: two targets may describe one bucket.
 
+use std::collections::BTreeMap;
+
 use crate::domain::grant::UploadMethod;
 use crate::domain::ids::{ClassName, OwnerName, TargetName};
 use crate::domain::key::Prefix;
@@ -142,8 +144,10 @@ fn residency_remedy(classes: &[&Classification]) -> String {
     format!("choose a target in: {}", places.join(", "))
 }
 
-/// What makes two names the same bucket.
-fn bucket_identity<'t>(target: &'t Target, bucket: &'t str) -> (&'static str, &'t str, &'t str) {
+/// What makes two names the same bucket: the kind of storage, the server or account, the name.
+type Bucket<'t> = (&'static str, &'t str, &'t str);
+
+fn bucket_identity<'t>(target: &'t Target, bucket: &'t str) -> Bucket<'t> {
     match &target.provider {
         ProviderSettings::S3 { endpoint, .. } => ("s3", endpoint.as_ref().map_or("", url::Url::as_str), bucket),
         ProviderSettings::Azure { account, .. } => ("azure", account, bucket),
@@ -174,7 +178,6 @@ fn check_buckets(file: &File<'_>, targets: &Targets) {
 
 /// A part of a bucket and who claims it.
 struct Place<'a> {
-    bucket: (&'static str, &'a str, &'a str),
     prefix: Prefix,
     /// The app, or `None` for staging.
     app: Option<&'a str>,
@@ -183,38 +186,55 @@ struct Place<'a> {
     at: usize,
 }
 
+/// The parts of buckets that are claimed, sorted by bucket and prefix, so that a set of many apps is not compared pair by
+/// pair: what lies in a prefix follows it, and what it lies in are its own beginnings.
+#[derive(Default)]
+struct Places<'a>(BTreeMap<(Bucket<'a>, String), Vec<Place<'a>>>);
+
+impl<'a> Places<'a> {
+    fn claim(&mut self, bucket: Bucket<'a>, place: Place<'a>) {
+        self.0.entry((bucket, place.prefix.as_str().to_owned())).or_default().push(place);
+    }
+
+    /// Whatever lies in this prefix, or it in them.
+    fn overlapping(&self, bucket: Bucket<'a>, prefix: &str) -> impl Iterator<Item = &Place<'a>> {
+        let ends = std::iter::once(0).chain(prefix.match_indices('/').map(|(slash, _)| slash + 1));
+        let outer = ends.filter(|end| *end < prefix.len());
+        let outer = outer.filter_map(move |end| self.0.get(&(bucket, prefix[..end].to_owned())));
+        let inner = self.0.range((bucket, prefix.to_owned())..);
+        let inner = inner.take_while(move |((other, inner), _)| *other == bucket && inner.starts_with(prefix));
+        outer.chain(inner.map(|(_, places)| places)).flatten()
+    }
+}
+
 /// No two apps, and no app and staging, claim parts of a bucket that lie in each other.
 fn check_places(targets_file: &File<'_>, targets: &Targets, apps: &[(&File<'_>, Draft)]) {
-    let mut places: Vec<Place<'_>> = Vec::new();
+    let mut places = Places::default();
     for found in &targets.found {
         let target = &found.target;
-        places.push(Place {
-            bucket: bucket_identity(target, target.staging()),
+        let place = Place {
             prefix: target.staging_prefix.clone(),
             app: None,
             what: format!("the staging prefix of target '{}'", target.name),
             file: targets_file,
             at: found.staging_at,
-        });
+        };
+        places.claim(bucket_identity(target, target.staging()), place);
     }
     for (file, app) in apps {
         let Some(prefix) = &app.prefix else { continue };
         for name in [&app.target, &app.test_target].into_iter().flatten() {
             let Some(target) = targets.get(&name.value) else { continue };
+            let bucket = bucket_identity(target, target.bucket());
             let place = Place {
-                bucket: bucket_identity(target, target.bucket()),
                 prefix: prefix.value.fixed_part(),
                 app: Some(app.app.as_str()),
                 what: format!("the prefix of app '{}'", app.app),
                 file,
                 at: prefix.at,
             };
-            let overlaps = |other: &&Place<'_>| {
-                other.bucket == place.bucket
-                    && other.app != place.app
-                    && (other.prefix.contains(&place.prefix) || place.prefix.contains(&other.prefix))
-            };
-            for other in places.iter().filter(overlaps) {
+            let overlaps = places.overlapping(bucket, place.prefix.as_str());
+            for other in overlaps.filter(|other| other.app != place.app) {
                 let (line, _) = other.file.place(other.at);
                 let problem = format!(
                     "the prefix '{}' overlaps {} ('{}', {}:{line})",
@@ -226,7 +246,7 @@ fn check_places(targets_file: &File<'_>, targets: &Targets, apps: &[(&File<'_>, 
                     "choose a prefix that no other app and no staging area uses, for example the app's name",
                 );
             }
-            places.push(place);
+            places.claim(bucket, place);
         }
     }
 }
