@@ -60,6 +60,8 @@ pub enum AuditAction {
     PruneAudit,
     /// The whole state was copied here from another database.
     CopyStore,
+    /// A copy of the whole state was made.
+    BackUpStore,
 }
 
 /// How it ended.

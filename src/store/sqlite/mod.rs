@@ -5,6 +5,7 @@
 //! their own (`readers`), and the log is moved into the file by a thread of its own (`checkpoint`). Other processes may use the file at the same time;
 //! nothing is cached here, so what they commit is seen by the next read. Decision record 0003 says why this is rusqlite.
 
+pub mod backup;
 mod batch;
 mod checkpoint;
 mod error;
@@ -159,6 +160,11 @@ impl Store for SqliteStore {
     async fn retry_job(&self, job: &LeasedJob, due: Timestamp, error: &str) -> Result<bool, StoreError> {
         let (job, error) = (job.clone(), error.to_owned());
         self.writer.write(move |batch| jobs::retry(batch, &job, due, &error)).await
+    }
+
+    async fn release_job(&self, job: &LeasedJob, due: Timestamp) -> Result<bool, StoreError> {
+        let job = job.clone();
+        self.writer.write(move |batch| jobs::release(batch, &job, due)).await
     }
 
     async fn finish_job(&self, job: &LeasedJob) -> Result<bool, StoreError> {
