@@ -93,10 +93,6 @@ pub trait Store: Send + Sync {
     /// [`LeasedJob::uncounted`]. `false` where the lease was lost.
     async fn retry_job(&self, job: &LeasedJob, due: Timestamp, error: &str) -> Result<bool, StoreError>;
 
-    /// Gives a job back as if it had not been claimed: due at `due`, and the try is not counted. `false` where the lease
-    /// was lost.
-    async fn release_job(&self, job: &LeasedJob, due: Timestamp) -> Result<bool, StoreError>;
-
     /// Removes a finished job that changed no state. `false` where the lease was lost.
     async fn finish_job(&self, job: &LeasedJob) -> Result<bool, StoreError>;
 

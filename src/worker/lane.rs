@@ -1,7 +1,9 @@
 //! A lane takes due jobs under a lease, a bounded number at a time, and keeps the leases alive while they run.
 //!
 //! Slow work (inspection) and quick work (promotion, removal) have a lane each, so that a long scan never holds up what
-//! is already judged. The lane of inspections is as wide as the scanner's servers together take at the moment. A job whose lease is lost is dropped where it stands: somebody else has it now.
+//! is already judged. The lane of inspections is as wide as the scanner's servers together take at the moment. A job whose
+//! lease is lost is dropped where it stands: somebody else has it now. At the end of the process what is in hand may end
+//! by itself for a while; then it is given back, and the try is not counted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +17,14 @@ use crate::domain::job::{JobKind, LeasedJob};
 use crate::store::{ClaimJobs, StoreError};
 
 use super::jobs::Jobs;
+use super::stop::Stop;
 
 /// How long a lease runs before somebody else may take the job; it is extended every third of it.
 const LEASE: Duration = Duration::from_secs(30);
 /// How often an idle lane looks for jobs that nobody announced, for example another node's.
 const IDLE: Duration = Duration::from_millis(500);
+/// What a job that was given back says of its last try.
+const GIVEN_BACK: &str = "the node that had it ended";
 /// After the database failed to answer.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -69,18 +74,20 @@ impl Lane {
     pub async fn step(&self) -> Result<usize, StoreError> {
         let claimed = self.claim(self.width().unwrap_or(1)).await?;
         let count = claimed.len();
-        futures::future::join_all(claimed.into_iter().map(|job| run_leased(Arc::clone(&self.jobs), job))).await;
+        let never = CancellationToken::new();
+        let run = |job| run_leased(Arc::clone(&self.jobs), job, never.clone());
+        futures::future::join_all(claimed.into_iter().map(run)).await;
         Ok(count)
     }
 
-    /// Runs until `shutdown`, then finishes what it has begun.
-    pub async fn run(self, shutdown: CancellationToken) {
-        let mut running = JoinSet::new();
+    /// Runs until it is told to stop, then finishes what it has begun, or gives it back once it is told to let go.
+    pub async fn run(self, stop: Stop) {
+        let (mut running, shutdown) = (JoinSet::new(), stop.nothing_new());
         while !shutdown.is_cancelled() {
             while running.try_join_next().is_some() {}
             let width = self.width();
             let free = width.unwrap_or(1).saturating_sub(running.len());
-            let mut wait = if free > 0 { self.fill(free, &mut running).await } else { IDLE };
+            let mut wait = if free > 0 { self.fill(free, &mut running, stop.letting_go()).await } else { IDLE };
             if width.is_none() {
                 wait = wait.max(IDLE);
             }
@@ -95,7 +102,7 @@ impl Lane {
     }
 
     /// Starts as many jobs as there are free slots. How long to wait before looking again.
-    async fn fill(&self, free: usize, running: &mut JoinSet<()>) -> Duration {
+    async fn fill(&self, free: usize, running: &mut JoinSet<()>, let_go: &CancellationToken) -> Duration {
         let now = self.app().clock.now();
         match self.app().store.next_due(self.kinds).await {
             Ok(Some(due)) if due <= now => {}
@@ -109,7 +116,7 @@ impl Lane {
         match self.claim(free).await {
             Ok(claimed) => {
                 for job in claimed {
-                    running.spawn(run_leased(Arc::clone(&self.jobs), job));
+                    running.spawn(run_leased(Arc::clone(&self.jobs), job, let_go.clone()));
                 }
                 Duration::ZERO
             }
@@ -149,8 +156,8 @@ fn until(now: Timestamp, due: Timestamp) -> Duration {
     Duration::try_from(due.duration_since(now)).unwrap_or(Duration::ZERO)
 }
 
-/// Runs one job while a heartbeat holds its lease.
-async fn run_leased(jobs: Arc<Jobs>, job: LeasedJob) {
+/// Runs one job while a heartbeat holds its lease, unless it has to be let go.
+async fn run_leased(jobs: Arc<Jobs>, job: LeasedJob, let_go: CancellationToken) {
     let heartbeat = async {
         loop {
             tokio::time::sleep(LEASE / 3).await;
@@ -166,5 +173,17 @@ async fn run_leased(jobs: Arc<Jobs>, job: LeasedJob) {
     tokio::select! {
         () = jobs.run(&job) => {}
         () = heartbeat => tracing::warn!(object = %job.object, kind = job.kind.as_str(), "the lease was lost"),
+        () = let_go.cancelled() => give_back(jobs.app(), &job).await,
+    }
+}
+
+/// Gives a job back that did not end in time, as if it had not been tried.
+async fn give_back(app: &App, job: &LeasedJob) {
+    match app.store.retry_job(&job.uncounted(), app.clock.now(), GIVEN_BACK).await {
+        Ok(true) => {
+            tracing::info!(object = %job.object, kind = job.kind.as_str(), "gave a job back, to be done elsewhere")
+        }
+        Ok(false) => {}
+        Err(error) => tracing::warn!(%error, object = %job.object, "cannot give a job back; its lease ends by itself"),
     }
 }

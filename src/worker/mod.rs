@@ -10,4 +10,5 @@ pub mod inspect;
 pub mod jobs;
 pub mod lane;
 pub mod probe;
+pub mod stop;
 pub mod sweep;

@@ -291,7 +291,6 @@ macro_rules! every_case_for {
                 a_finished_job_leaves_with_its_transition,
                 a_worker_that_lost_its_lease_changes_nothing,
                 a_lease_is_extended_given_back_and_ended,
-                a_job_that_is_released_was_never_tried,
                 jobs_are_claimed_oldest_due_first_and_each_once,
             }
             records {

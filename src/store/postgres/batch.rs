@@ -135,7 +135,6 @@ async fn one<'a>(
         Op::ClaimJobs(claim) => jobs::claim(conn, claim).await.map(Done::Jobs),
         Op::ExtendLease(job, until) => jobs::extend(conn, job, *until).await.map(Done::Flag),
         Op::RetryJob(job, due, error) => jobs::retry(conn, job, *due, error).await.map(Done::Flag),
-        Op::ReleaseJob(job, due) => jobs::release(conn, job, *due).await.map(Done::Flag),
         Op::FinishJob(job) => jobs::remove(conn, job).await.map(Done::Flag),
         Op::CreateToken(token, line) => {
             upkeep::insert_token(conn, token).await?;

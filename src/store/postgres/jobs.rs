@@ -95,14 +95,6 @@ pub(super) async fn retry(
     Ok(query.execute(conn).await?.rows_affected() == 1)
 }
 
-/// Gives the job back untried.
-pub(super) async fn release(conn: &mut PgConnection, job: &LeasedJob, due: Timestamp) -> Result<bool, Failure> {
-    let sql = "UPDATE jobs SET lease = NULL, ready_at = $4, attempts = greatest(attempts - 1, 0)
-               WHERE object_id = $1 AND kind = $2 AND lease = $3";
-    let query = sqlx::query(sql).bind(job.object.uuid()).bind(job.kind.as_str()).bind(job.lease);
-    Ok(query.bind(due.as_microsecond()).execute(conn).await?.rows_affected() == 1)
-}
-
 /// Removes the job. `false` where the lease was lost.
 pub(super) async fn remove(conn: &mut PgConnection, job: &LeasedJob) -> Result<bool, Failure> {
     let sql = "DELETE FROM jobs WHERE object_id = $1 AND kind = $2 AND lease = $3";

@@ -273,10 +273,6 @@ impl Store for PostgresStore {
         self.flag(Op::RetryJob(job.clone(), due, error.to_owned())).await
     }
 
-    async fn release_job(&self, job: &LeasedJob, due: Timestamp) -> Result<bool, StoreError> {
-        self.flag(Op::ReleaseJob(job.clone(), due)).await
-    }
-
     async fn finish_job(&self, job: &LeasedJob) -> Result<bool, StoreError> {
         self.flag(Op::FinishJob(job.clone())).await
     }

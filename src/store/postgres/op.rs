@@ -50,7 +50,6 @@ pub(super) enum Op {
     ClaimJobs(ClaimJobs),
     ExtendLease(LeasedJob, Timestamp),
     RetryJob(LeasedJob, Timestamp, String),
-    ReleaseJob(LeasedJob, Timestamp),
     FinishJob(LeasedJob),
     CreateToken(Box<TokenRecord>, Line),
     RevokeToken(TokenId, Timestamp, Line),
@@ -108,9 +107,7 @@ impl Op {
         match self {
             Op::UseLink(link, _) => first(link.object.uuid()),
             Op::Advance(advance, _) => first(advance.object.uuid()),
-            Op::ExtendLease(job, _) | Op::RetryJob(job, ..) | Op::ReleaseJob(job, _) | Op::FinishJob(job) => {
-                first(job.object.uuid())
-            }
+            Op::ExtendLease(job, _) | Op::RetryJob(job, ..) | Op::FinishJob(job) => first(job.object.uuid()),
             // After the rows that are waited for: this one waits for nobody.
             Op::ClaimJobs(claim) => (1, claim.lease),
             Op::Prune(_) | Op::PruneDeadLetters(_) => (2, Uuid::nil()),

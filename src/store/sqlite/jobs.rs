@@ -90,17 +90,6 @@ pub(super) fn retry(batch: &Batch<'_>, job: &LeasedJob, due: Timestamp, error: &
     )
 }
 
-/// Gives the job back untried.
-pub(super) fn release(batch: &Batch<'_>, job: &LeasedJob, due: Timestamp) -> Result<bool, Failure> {
-    held(
-        batch,
-        "UPDATE jobs SET lease = NULL, ready_at = ?4, attempts = max(attempts - 1, 0)
-         WHERE object_id = ?1 AND kind = ?2 AND lease = ?3",
-        job,
-        &[&due.as_microsecond()],
-    )
-}
-
 /// Removes the job.
 pub(super) fn remove(batch: &Batch<'_>, job: &LeasedJob) -> Result<bool, Failure> {
     held(batch, "DELETE FROM jobs WHERE object_id = ?1 AND kind = ?2 AND lease = ?3", job, &[])

@@ -162,11 +162,6 @@ impl Store for SqliteStore {
         self.writer.write(move |batch| jobs::retry(batch, &job, due, &error)).await
     }
 
-    async fn release_job(&self, job: &LeasedJob, due: Timestamp) -> Result<bool, StoreError> {
-        let job = job.clone();
-        self.writer.write(move |batch| jobs::release(batch, &job, due)).await
-    }
-
     async fn finish_job(&self, job: &LeasedJob) -> Result<bool, StoreError> {
         let job = job.clone();
         self.writer.write(move |batch| jobs::remove(batch, &job)).await

@@ -16,6 +16,9 @@ use azure_storage_queue::{QueueClient, QueueClientOptions};
 use super::config::AzureQueueSource;
 use super::queue::{Delivery, Queue, QueueError, Receipt};
 
+/// How long one call may take, repeats included.
+const CALL: Duration = Duration::from_secs(30);
+
 const POP_RECEIPT: HeaderName = HeaderName::from_static("x-ms-popreceipt");
 
 /// One Azure Storage Queue.
@@ -46,6 +49,12 @@ impl AzureQueue {
     fn visibility_seconds(&self) -> i32 {
         i32::try_from(self.visibility.as_secs()).unwrap_or(i32::MAX)
     }
+}
+
+/// The answer, where it comes in time.
+async fn answered<T>(call: impl Future<Output = azure_core::Result<T>>) -> Result<T, azure_core::Error> {
+    let late = || azure_core::Error::with_message(azure_core::error::ErrorKind::Io, "no answer in time");
+    tokio::time::timeout(CALL, call).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// The text leaves the URL out, which carries the pop receipt.
@@ -84,27 +93,30 @@ impl Queue for AzureQueue {
             visibility_timeout: Some(self.visibility_seconds()),
             ..QueueClientReceiveMessagesOptions::default()
         };
-        let messages = self.client.receive_messages(Some(options)).await.map_err(away)?.into_model().map_err(away)?;
+        let messages =
+            answered(self.client.receive_messages(Some(options))).await.map_err(away)?.into_model().map_err(away)?;
         Ok(messages.items.unwrap_or_default().into_iter().filter_map(delivery).collect())
     }
 
     async fn extend(&self, receipt: &Receipt) -> Result<Receipt, QueueError> {
-        let answer = self
-            .client
-            .update_message(&receipt.id, &receipt.handle, self.visibility_seconds(), None)
-            .await
-            .map_err(away)?;
+        let update = self.client.update_message(&receipt.id, &receipt.handle, self.visibility_seconds(), None);
+        let answer = answered(update).await.map_err(away)?;
         let handle = answer.headers().get_optional_str(&POP_RECEIPT).unwrap_or(&receipt.handle);
         Ok(Receipt { id: receipt.id.clone(), handle: handle.to_owned() })
     }
 
     async fn delete(&self, receipt: &Receipt) -> Result<(), QueueError> {
-        match self.client.delete_message(&receipt.id, &receipt.handle, None).await {
+        match answered(self.client.delete_message(&receipt.id, &receipt.handle, None)).await {
             Ok(_) => Ok(()),
             // Expired by its time to live: what it says is durable, so nothing is lost.
             Err(error) if error.http_status() == Some(StatusCode::NotFound) => Ok(()),
             Err(error) => Err(away(error)),
         }
+    }
+
+    async fn release(&self, receipt: &Receipt) -> Result<(), QueueError> {
+        answered(self.client.update_message(&receipt.id, &receipt.handle, 0, None)).await.map_err(away)?;
+        Ok(())
     }
 
     async fn give_back(&self, _delivery: Delivery) {}

@@ -20,9 +20,12 @@ use super::handler::{HintHandler, deliver};
 use super::parse;
 use super::queue::{Delivery, Queue, QueueError, Receipt};
 use crate::clock::Clock;
+use crate::worker::stop::Stop;
 
-/// How long messages in flight may finish after shutdown began; what is left comes back on another node.
+/// How long messages in flight may finish after shutdown began; what is left is shown to the other nodes at once.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long that may take, all of them at the same time.
+const RELEASE: Duration = Duration::from_secs(3);
 
 /// A queue, its handler, and the messages in flight.
 pub struct Consumer {
@@ -31,6 +34,8 @@ pub struct Consumer {
     clock: Clock,
     in_flight: usize,
     tasks: JoinSet<bool>,
+    /// Cancelled where messages in flight are to be released.
+    let_go: CancellationToken,
 }
 
 /// What one step, or the end of one, saw.
@@ -61,7 +66,8 @@ impl Step {
 impl Consumer {
     /// A consumer with at most `in_flight` messages at once (at least one).
     pub fn new(queue: Arc<dyn Queue>, handler: Arc<dyn HintHandler>, in_flight: usize, clock: Clock) -> Self {
-        Self { queue, handler, clock, in_flight: in_flight.max(1), tasks: JoinSet::new() }
+        let (tasks, let_go) = (JoinSet::new(), CancellationToken::new());
+        Self { queue, handler, clock, in_flight: in_flight.max(1), tasks, let_go }
     }
 
     /// Waits for room, receives one batch and starts to handle each message. Safe to cancel: what was received and not
@@ -83,7 +89,7 @@ impl Consumer {
         let deliveries = self.queue.receive(self.in_flight - self.tasks.len()).await?;
         step.received = deliveries.len();
         for delivery in deliveries {
-            self.tasks.spawn(handle(self.queue.clone(), self.handler.clone(), delivery));
+            self.tasks.spawn(handle(self.queue.clone(), self.handler.clone(), delivery, self.let_go.clone()));
         }
         Ok(step)
     }
@@ -97,9 +103,10 @@ impl Consumer {
         step
     }
 
-    /// Steps until `shutdown`, or until the queue is closed. Failures are waited out with jitter, from one second to a
-    /// minute, and never end it.
-    pub async fn run(mut self, shutdown: CancellationToken) {
+    /// Steps until it is told to stop, or until the queue is closed; what is then in flight and does not end soon is
+    /// released. Failures are waited out with jitter, from one second to a minute, and never end it.
+    pub async fn run(mut self, stop: Stop) {
+        let shutdown = stop.nothing_new();
         let mut backoff = Backoff::default();
         let queue = self.queue.clone();
         loop {
@@ -129,21 +136,40 @@ impl Consumer {
                 }
             }
         }
-        if timeout(GRACE, self.drain()).await.is_err() {
-            tracing::info!(source = queue.name(), left = self.tasks.len(), "messages in flight come back elsewhere");
+        let let_go = self.let_go.clone();
+        let ended = tokio::select! {
+            ended = timeout(GRACE, self.drain()) => ended.is_ok(),
+            () = stop.letting_go().cancelled() => false,
+        };
+        if !ended {
+            tracing::info!(source = queue.name(), left = self.tasks.len(), "messages in flight go to other nodes");
+            let_go.cancel();
+            let _ = timeout(RELEASE, self.drain()).await;
         }
     }
 }
 
-/// Handles one message to its end. `false` where it comes back.
-async fn handle(queue: Arc<dyn Queue>, handler: Arc<dyn HintHandler>, delivery: Delivery) -> bool {
+/// Handles one message to its end, or releases it where it has to be let go. `false` where it comes back.
+async fn handle(
+    queue: Arc<dyn Queue>,
+    handler: Arc<dyn HintHandler>,
+    delivery: Delivery,
+    let_go: CancellationToken,
+) -> bool {
     let work = async {
         let parsed = parse::message(&delivery.body);
         deliver(&*handler, queue.name(), &delivery.body, &parsed).await
     };
+    let work = let_go.run_until_cancelled(work);
     let (result, receipt) = with_heartbeat(&*queue, &delivery.receipt, work).await;
     let outcome = match result {
-        Ok(()) => match queue.delete(&receipt).await {
+        None => {
+            if let Err(error) = queue.release(&receipt).await {
+                tracing::warn!(source = queue.name(), %error, "a message was not released; it becomes visible by itself");
+            }
+            "released"
+        }
+        Some(Ok(())) => match queue.delete(&receipt).await {
             Ok(()) => "done",
             Err(error) => {
                 // What it says is durable; the second delivery finds nothing left to do.
@@ -151,7 +177,7 @@ async fn handle(queue: Arc<dyn Queue>, handler: Arc<dyn HintHandler>, delivery: 
                 "not_deleted"
             }
         },
-        Err(error) => {
+        Some(Err(error)) => {
             let received = delivery.received;
             tracing::warn!(source = queue.name(), received, %error, "an event was not handled; its message comes back");
             queue.give_back(delivery).await;
@@ -160,7 +186,7 @@ async fn handle(queue: Arc<dyn Queue>, handler: Arc<dyn HintHandler>, delivery: 
     };
     metrics::counter!("vestibule_event_messages_total", "source" => queue.name().to_owned(), "outcome" => outcome)
         .increment(1);
-    outcome != "failed"
+    !matches!(outcome, "failed" | "released")
 }
 
 /// Runs `work` and extends the message's visibility meanwhile; returns the receipt that is valid at the end.

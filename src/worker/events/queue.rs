@@ -37,6 +37,12 @@ pub trait Queue: Send + Sync {
     /// [`QueueError`]; the message comes back.
     async fn delete(&self, receipt: &Receipt) -> Result<(), QueueError>;
 
+    /// Shows the message again at once, to whoever receives next: this node is ending and has not handled it.
+    ///
+    /// # Errors
+    /// [`QueueError`]; the message becomes visible by itself.
+    async fn release(&self, receipt: &Receipt) -> Result<(), QueueError>;
+
     /// Takes back a message that could not be handled. Queues with a visibility timeout do nothing: waiting for it
     /// spreads the repeats.
     async fn give_back(&self, delivery: Delivery);

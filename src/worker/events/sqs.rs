@@ -55,6 +55,13 @@ impl SqsQueue {
         }
     }
 
+    /// Hides a message for so many seconds from now; 0 shows it at once.
+    async fn hide(&self, receipt: &Receipt, seconds: i32) -> Result<(), QueueError> {
+        let change = self.client.change_message_visibility().queue_url(&self.url).receipt_handle(&receipt.handle);
+        change.visibility_timeout(seconds).send().await.map_err(away)?;
+        Ok(())
+    }
+
     fn visibility_seconds(&self) -> i32 {
         i32::try_from(self.visibility.as_secs()).unwrap_or(i32::MAX)
     }
@@ -106,20 +113,17 @@ impl Queue for SqsQueue {
     }
 
     async fn extend(&self, receipt: &Receipt) -> Result<Receipt, QueueError> {
-        self.client
-            .change_message_visibility()
-            .queue_url(&self.url)
-            .receipt_handle(&receipt.handle)
-            .visibility_timeout(self.visibility_seconds())
-            .send()
-            .await
-            .map_err(away)?;
+        self.hide(receipt, self.visibility_seconds()).await?;
         Ok(receipt.clone())
     }
 
     async fn delete(&self, receipt: &Receipt) -> Result<(), QueueError> {
         self.client.delete_message().queue_url(&self.url).receipt_handle(&receipt.handle).send().await.map_err(away)?;
         Ok(())
+    }
+
+    async fn release(&self, receipt: &Receipt) -> Result<(), QueueError> {
+        self.hide(receipt, 0).await
     }
 
     async fn give_back(&self, _delivery: Delivery) {}

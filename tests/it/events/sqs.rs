@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 use vestibule::clock::Clock;
 use vestibule::domain::hint::HintKind;
 use vestibule::worker::events::sqs::SqsQueue;
 use vestibule::worker::events::{Consumer, Step};
+use vestibule::worker::stop::Stop;
 
 use super::aws::{TestBucket, TestQueue, create_topic, credentials, endpoint, sns, source};
 use super::recorder::{Recorder, step_until, wait_until};
@@ -193,14 +193,32 @@ async fn the_loop_outlives_a_queue_that_is_away_and_ends_on_shutdown() {
     let url = format!("{}/queue/eu-central-1/000000000000/{name}", endpoint());
     let recorder = Arc::new(Recorder::new());
     let early = consumer(SqsQueue::new(&source(&url, 30), credentials()), &recorder);
-    let shutdown = CancellationToken::new();
+    let shutdown = Stop::default();
     let running = tokio::spawn(early.run(shutdown.clone()));
     tokio::time::sleep(Duration::from_millis(500)).await;
 
     let queue = TestQueue::create_named(name).await;
     queue.send(records(&["after"])).await;
     wait_until("the hint", || recorder.keys() == ["after"]).await;
-    shutdown.cancel();
+    shutdown.take_nothing_new();
     tokio::time::timeout(Duration::from_secs(10), running).await.unwrap().unwrap();
+    queue.remove().await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_held_at_the_end_goes_to_the_next_node_at_once() {
+    let queue = TestQueue::create().await;
+    queue.send(records(&["held"])).await;
+    let holding = Arc::new(Recorder::settling());
+    let stop = Stop::default();
+    let running = tokio::spawn(consumer(queue.source(600), &holding).run(stop.clone()));
+    wait_until("the hint", || holding.calls() == 1).await;
+    stop.let_go();
+    tokio::time::timeout(Duration::from_secs(20), running).await.unwrap().unwrap();
+
+    // Not in ten minutes, when it would become visible by itself.
+    let next = Arc::new(Recorder::new());
+    let mut other = consumer(queue.source(30), &next);
+    step_until(&mut other, "the same hint", || next.keys() == ["held"]).await;
     queue.remove().await;
 }

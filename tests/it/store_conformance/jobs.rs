@@ -73,18 +73,6 @@ pub(super) async fn a_lease_is_extended_given_back_and_ended(bench: Bench) {
     assert_eq!(bench.store.next_due(&JobKind::ALL).await.unwrap(), None);
 }
 
-pub(super) async fn a_job_that_is_released_was_never_tried(bench: Bench) {
-    bench.queued().await;
-    let [job] = bench.claim(&[JobKind::Inspect], 60, 10).await.try_into().unwrap();
-    assert!(bench.store.retry_job(&job, bench.clock.now(), "clamd is away").await.unwrap());
-    let [again] = bench.claim(&[JobKind::Inspect], 60, 10).await.try_into().unwrap();
-    assert!(!bench.store.release_job(&job, bench.clock.now()).await.unwrap(), "that lease is lost");
-    assert!(bench.store.release_job(&again, bench.clock.now()).await.unwrap());
-    let [third] = bench.claim(&[JobKind::Inspect], 60, 10).await.try_into().unwrap();
-    assert_eq!((again.attempts, third.attempts, third.queued_at), (2, 2, again.queued_at));
-    assert!(!bench.store.release_job(&again, bench.clock.now()).await.unwrap());
-}
-
 pub(super) async fn jobs_are_claimed_oldest_due_first_and_each_once(bench: Bench) {
     let mut objects = Vec::new();
     for _ in 0..5 {
