@@ -80,6 +80,11 @@ pub(super) fn gather(request: &ServiceRequest) -> Context {
     })
 }
 
+/// The id of a request that is not looked at any further.
+pub(super) fn request_id_of(request: &ServiceRequest) -> Arc<str> {
+    request_id(request, request.app_data::<web::Data<App>>().map(|app| app.as_ref()))
+}
+
 /// The client's id where it is short and harmless in a log, else ours.
 fn request_id(request: &ServiceRequest, app: Option<&App>) -> Arc<str> {
     let sent = request.headers().get("x-request-id").and_then(|value| value.to_str().ok());

@@ -1,9 +1,11 @@
 //! What happens around every request: its id, its span, its metric, and the headers that every answer carries.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, ORIGIN, X_CONTENT_TYPE_OPTIONS};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage};
@@ -15,18 +17,31 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use crate::app::{App, Standing};
 use crate::domain::ids::AppName;
 
+use super::admission::{self, Admission};
 use super::endpoint::Endpoint;
 use super::{context, cors, limits};
 
 /// The name of the id header, in and out.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Wraps a request of the public listener.
+/// Wraps a request of the public listener, where there is a place for it.
 pub(super) async fn public(
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    around("public", request, next).await
+    let place = match request.app_data::<Arc<Admission>>() {
+        Some(admission) if !admission::is_about_health(&request) => match admission.enter() {
+            None => {
+                let answer = admission::refuse(&request).await;
+                return Ok(request.into_response(answer).map_into_right_body());
+            }
+            place => place,
+        },
+        _ => None,
+    };
+    let answer = around("public", request, next).await?;
+    drop(place);
+    Ok(answer.map_into_left_body())
 }
 
 /// Wraps a request of the admin listener.
@@ -54,11 +69,11 @@ async fn around<B: MessageBody>(
     }
     request.extensions_mut().insert(context);
 
-    let clock = request.app_data::<actix_web::web::Data<App>>().map(|app| app.clock.clone());
+    let app = request.app_data::<actix_web::web::Data<App>>().cloned();
     let mut response = next.call(request).instrument(span.clone()).await?;
     let status = response.status().as_u16();
-    if let (Some(clock), Some(endpoint)) = (clock, response.request().app_data::<Endpoint>()) {
-        let took = Duration::try_from(clock.now().duration_since(started)).unwrap_or_default();
+    if let (Some(app), Some(endpoint)) = (&app, response.request().app_data::<Endpoint>()) {
+        let took = Duration::try_from(app.clock.now().duration_since(started)).unwrap_or_default();
         endpoint.answered(listener, status, took);
         // For the collector alone: a line of the log would be written anew for each attribute.
         span.set_attribute("route", endpoint.pattern);
@@ -72,6 +87,10 @@ async fn around<B: MessageBody>(
         allow_origin(&mut response, &origin);
     }
     let standing = response.request().extensions_mut().remove::<Standing>();
+    if app.is_some_and(|app| app.is_draining()) {
+        // Whoever keeps the connection would meet its end with a later request.
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
     let headers = response.headers_mut();
     if let Some(standing) = standing {
         limits::tell(&standing, headers);

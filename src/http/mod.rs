@@ -4,6 +4,7 @@
 //! Routes of one listener do not exist on the other. Absent on purpose: rules, storage and SQL.
 
 mod admin;
+mod admission;
 mod answer;
 mod auth;
 mod body;
@@ -11,6 +12,7 @@ mod context;
 mod cors;
 mod endpoint;
 mod events;
+mod guarded;
 mod limits;
 mod middleware;
 mod openapi;
@@ -22,5 +24,5 @@ mod tls;
 pub use events::Push;
 pub use openapi::{admin_description, public_description};
 pub use problem::Problem;
-pub use server::{Bound, Listener, ServeError, Servers};
+pub use server::{Bound, Bounds, Listener, ServeError, Servers};
 pub use tls::{CertificateReloader, TlsError};

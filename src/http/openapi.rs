@@ -3,7 +3,9 @@
 //! Made from the handlers' own types, so that it cannot drift from them.
 
 use std::fmt::Write;
+use std::sync::LazyLock;
 
+use bytes::Bytes;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{OpenApi, PathItem};
 use utoipa::{Modify, OpenApi as _};
@@ -71,14 +73,31 @@ pub fn admin_description() -> OpenApi {
     Admin::openapi()
 }
 
-/// The public listener's page.
-pub(super) fn public_page() -> String {
-    page(&public_description())
+/// A description as it is sent, made once: whoever asks for it again and again without a token costs next to nothing.
+pub(super) struct Written {
+    /// OpenAPI 3.1.
+    pub(super) json: Bytes,
+    /// For people.
+    pub(super) page: Bytes,
 }
 
-/// The admin listener's page.
-pub(super) fn admin_page() -> String {
-    page(&admin_description())
+impl Written {
+    fn of(description: &OpenApi) -> Self {
+        let json = serde_json::to_vec(description).unwrap_or_default();
+        Self { json: json.into(), page: page(description).into() }
+    }
+}
+
+/// The public listener's.
+pub(super) fn public_written() -> &'static Written {
+    static WRITTEN: LazyLock<Written> = LazyLock::new(|| Written::of(&public_description()));
+    &WRITTEN
+}
+
+/// The admin listener's.
+pub(super) fn admin_written() -> &'static Written {
+    static WRITTEN: LazyLock<Written> = LazyLock::new(|| Written::of(&admin_description()));
+    &WRITTEN
 }
 
 /// A page that needs nothing from anywhere else.

@@ -4,16 +4,24 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::{Server, ServerHandle};
+use actix_http::{HttpService, Protocol, Request};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_tls::accept::TlsError as AcceptError;
+use actix_tls::accept::rustls_0_23::{Acceptor, TlsStream};
+use actix_web::dev::{AppConfig, Server, ServerHandle};
 use actix_web::middleware::from_fn;
-use actix_web::{App as ActixApp, HttpServer, web};
+use actix_web::rt::net::TcpStream;
+use actix_web::{App as ActixApp, web};
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpSocket;
 
 use crate::app::App;
 
 use super::admin::Metrics;
+use super::admission::Admission;
 use super::endpoint::Endpoint;
 use super::events::Push;
+use super::guarded::Guarded;
 use super::tls::{CertificateReloader, TlsError};
 use super::{admin, middleware, public};
 
@@ -28,6 +36,8 @@ pub struct Listener {
     pub tls: Option<Arc<CertificateReloader>>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpAddr>,
+    /// Connections at the same time; further ones wait to be accepted.
+    pub connections: usize,
 }
 
 /// A listener that holds its port.
@@ -48,13 +58,20 @@ pub enum ServeError {
 }
 
 impl Bound {
-    /// Takes the port, so that it is known before anything is served.
+    /// Takes the port, so that it is known before anything is served. Inside a runtime of tokio.
     ///
     /// # Errors
     /// [`ServeError::Bind`] where the address is taken or not ours.
     pub fn new(listener: Listener) -> Result<Self, ServeError> {
         let address = listener.address;
-        let socket = TcpListener::bind(address).map_err(|error| ServeError::Bind(address, error))?;
+        let bind = || {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            // The port of a process that has just ended may be taken at once.
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(BACKLOG)?.into_std()
+        };
+        let socket = bind().map_err(|error| ServeError::Bind(address, error))?;
         Ok(Self { listener, socket })
     }
 
@@ -64,31 +81,98 @@ impl Bound {
     }
 }
 
-/// How long a client may take to send its headers, and how long an idle connection is kept.
-const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to send the head of its first request; [`Guarded`] bounds the later ones.
+const HEAD: Duration = Duration::from_secs(10);
+/// How long an idle connection is kept: longer than balancers keep theirs, so that they end it.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// How long requests under way may take to end at shutdown, in seconds.
-const DRAIN: u64 = 20;
-/// Connections of one listener and worker thread.
-const CONNECTIONS: usize = 12_500;
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// How long a connection that is to be closed is read for what its peer still sends.
+const LINGER: Duration = Duration::from_secs(2);
+/// Connections that the kernel keeps until they are accepted.
+const BACKLOG: u32 = 4096;
 
 /// actix names no type for its app factories, so that a function could take either of the two.
-macro_rules! serve {
-    ($bound:expr, $factory:expr) => {{
-        let Bound { listener, socket } = $bound;
-        let address = listener.address;
-        let server = HttpServer::new($factory)
-            .client_request_timeout(CLIENT_TIMEOUT)
+macro_rules! http {
+    ($factory:expr, $ending:expr) => {
+        HttpService::build()
+            .graceful_shutdown_signal({
+                let ending = $ending.clone();
+                move || {
+                    let ending = ending.clone();
+                    async move { ending.notified().await }
+                }
+            })
             .keep_alive(KEEP_ALIVE)
-            .max_connections(CONNECTIONS)
-            .shutdown_timeout(DRAIN)
+            .client_request_timeout(HEAD)
+            .client_disconnect_timeout(LINGER)
+            .finish(map_config(
+                IntoServiceFactory::<_, Request>::into_factory($factory())
+                    .map_err(|error: actix_web::Error| error.error_response()),
+                |()| AppConfig::default(),
+            ))
+    };
+}
+
+/// A server of actix with [`Guarded`] connections, which `HttpServer` has no place for.
+macro_rules! serve {
+    ($bound:expr, $grace:expr, $factory:expr) => {{
+        let Bound { listener, socket } = $bound;
+        let (address, factory) = (listener.address, $factory);
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let server = Server::build()
+            .workers(threads)
+            .max_concurrent_connections(listener.connections.div_ceil(threads).max(1))
+            .shutdown_timeout($grace.as_secs().max(1))
             .disable_signals();
+        let ending = server.graceful_shutdown_signal();
         let server = match listener.tls {
-            Some(tls) => server.listen_rustls_0_23(socket, tls.server_config()?),
-            None => server.listen(socket),
+            None => server.listen("http", socket, move || {
+                fn_service(|io: TcpStream| async move { Ok(connection(&io).guarding(io)) })
+                    .and_then(http!(factory, ending))
+            }),
+            Some(tls) => {
+                let mut acceptor = Acceptor::new(tls.server_config()?);
+                acceptor.set_handshake_timeout(HANDSHAKE);
+                server.listen("https", socket, move || {
+                    acceptor
+                        .clone()
+                        .map_init_err(|()| ())
+                        .map_err(AcceptError::into_service_error)
+                        .and_then(|io: TlsStream<TcpStream>| async move { Ok(connection(io.get_ref().0).guarding(io)) })
+                        .and_then(http!(factory, ending).map_err(AcceptError::Service))
+                })
+            }
         };
         server.map_err(|error| ServeError::Bind(address, error))?.run()
     }};
+}
+
+/// What is known of a connection before its first byte.
+struct Fresh {
+    peer: Option<SocketAddr>,
+}
+
+fn connection(io: &TcpStream) -> Fresh {
+    // Answers are small and complete: waiting for more to send with them only delays them.
+    let _ = io.set_nodelay(true);
+    Fresh { peer: io.peer_addr().ok() }
+}
+
+impl Fresh {
+    /// What actix wants to know of a connection, which is guarded from now on.
+    fn guarding<T>(self, io: T) -> (Guarded<T>, Protocol, Option<SocketAddr>) {
+        (Guarded::new(io), Protocol::Http1, self.peer)
+    }
+}
+
+/// What bounds the servers.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Requests that the public listener works on at the same time; further ones are refused.
+    pub requests: usize,
+    /// How long requests under way may take to end at shutdown; whole seconds, at least one.
+    pub grace: Duration,
 }
 
 /// Both servers, running.
@@ -108,7 +192,9 @@ impl Servers {
         app: Arc<App>,
         push: Push,
         metrics: Option<PrometheusHandle>,
+        bounds: Bounds,
     ) -> Result<Self, ServeError> {
+        let admission = Admission::new(bounds.requests);
         let app = web::Data::from(app);
         let push = web::Data::new(push);
         let metrics = web::Data::new(Metrics(metrics));
@@ -116,17 +202,18 @@ impl Servers {
         let admin_proxies = web::Data::new(Proxies(admin.listener.trusted_proxies.clone()));
         let public = {
             let app = app.clone();
-            serve!(public, move || {
+            serve!(public, bounds.grace, move || {
                 ActixApp::new()
                     .app_data(app.clone())
                     .app_data(push.clone())
+                    .app_data(Arc::clone(&admission))
                     .app_data(public_proxies.clone())
                     .app_data(Endpoint::other())
                     .wrap(from_fn(middleware::public))
                     .configure(public::configure)
             })
         };
-        let admin = serve!(admin, move || {
+        let admin = serve!(admin, bounds.grace, move || {
             ActixApp::new()
                 .app_data(app.clone())
                 .app_data(metrics.clone())

@@ -7,6 +7,7 @@
 mod fields;
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::trace::TracerProvider;
@@ -107,8 +108,15 @@ pub fn init(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
     Ok(Telemetry { metrics: recorder()?, traces })
 }
 
+/// How long one export of spans may take; those of a collector that is away are dropped.
+const EXPORT: Duration = Duration::from_secs(10);
+
 fn tracer(endpoint: &url::Url) -> Result<SdkTracerProvider, TelemetryError> {
-    let exporter = opentelemetry_otlp::SpanExporter::builder().with_http().with_endpoint(endpoint.as_str()).build()?;
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_http()
+        .with_endpoint(endpoint.as_str())
+        .with_timeout(EXPORT)
+        .build()?;
     let resource = opentelemetry_sdk::Resource::builder().with_service_name(env!("CARGO_PKG_NAME")).build();
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }
@@ -130,6 +138,7 @@ fn describe() {
     use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
     describe_counter!("vestibule_issued_total", "URLs issued, by kind: upload, download, redirect");
     describe_counter!("vestibule_refused_total", "Refusals, by code of the error table");
+    describe_counter!("vestibule_requests_shed_total", "Requests refused because too many were worked on");
     describe_counter!("vestibule_arrivals_total", "Uploads noticed, by source: event or sweep");
     describe_counter!("vestibule_transitions_total", "State changes, by the state that was reached");
     describe_counter!("vestibule_strays_removed_total", "Bytes that appeared under finished uploads and were removed");

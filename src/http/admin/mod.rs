@@ -8,7 +8,7 @@ mod tokens;
 use actix_web::HttpResponse;
 use actix_web::web::{self, ServiceConfig};
 
-use super::public::{docs_page, not_found, readyz_in_detail, same_origin as resource};
+use super::public::{description, docs_page, not_found, readyz_in_detail, same_origin as resource};
 
 pub(super) use audit::{__path_dead_letters, __path_query_audit, AuditPage, DeadLetterView};
 pub(super) use metrics::Metrics;
@@ -45,9 +45,9 @@ pub(super) fn configure(config: &mut ServiceConfig) {
 }
 
 async fn openapi() -> HttpResponse {
-    HttpResponse::Ok().json(super::openapi::admin_description())
+    description(super::openapi::admin_written())
 }
 
 async fn docs() -> HttpResponse {
-    docs_page(super::openapi::admin_page())
+    docs_page(super::openapi::admin_written())
 }

@@ -26,7 +26,7 @@ pub(super) use health::{__path_healthz, __path_readyz, readyz_in_detail};
 pub(super) use limits::{__path_get_limits, LimitsAnswer};
 pub(super) use links::__path_follow_link;
 pub(super) use objects::{__path_delete_object, __path_get_object, __path_list_objects, ObjectList, object_id, state};
-pub(super) use pages::{__path_docs, __path_openapi, docs_page};
+pub(super) use pages::{__path_docs, __path_openapi, description, docs_page};
 pub(super) use uploads::__path_request_upload;
 
 /// Adds the routes.
