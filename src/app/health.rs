@@ -32,8 +32,10 @@ pub struct Dependency {
 /// Whether the gateway can do its job.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Health {
-    /// True where every required dependency answers.
+    /// True where every required dependency answers and the node is not about to end.
     pub ready: bool,
+    /// Whether the node is about to end: it still answers, and asks to be left.
+    pub draining: bool,
     /// Each of them.
     pub dependencies: Vec<Dependency>,
 }
@@ -68,7 +70,10 @@ pub struct ScannerFound {
 
 /// What the probe has found out about the rest. What it has not asked is not ready.
 #[derive(Debug, Default)]
-pub struct HealthBoard(Mutex<Found>);
+pub struct HealthBoard {
+    found: Mutex<Found>,
+    draining: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct Found {
@@ -133,7 +138,7 @@ impl ScannerState {
 
 impl HealthBoard {
     fn health(&self, scanner: &ScannerState, now: Timestamp) -> Health {
-        let found = lock(&self.0);
+        let found = lock(&self.found);
         let database = match &found.database {
             Some((at, answer)) if now.duration_since(*at) <= FRESH => answer.clone(),
             _ => Err("was not asked lately".to_owned()),
@@ -145,8 +150,9 @@ impl HealthBoard {
         if let Some((answer, required)) = &found.redis {
             dependencies.push(Dependency { required: *required, ..described("redis", answer, "answers") });
         }
-        let ready = dependencies.iter().all(|dependency| dependency.ready || !dependency.required);
-        Health { ready, dependencies }
+        let draining = self.draining.load(Ordering::Relaxed);
+        let ready = !draining && dependencies.iter().all(|dependency| dependency.ready || !dependency.required);
+        Health { ready, draining, dependencies }
     }
 }
 
@@ -161,18 +167,28 @@ impl App {
         self.board.health(&self.scanner, self.clock.now())
     }
 
+    /// Says from now on that this node is about to end, so that balancers and clients leave it while it still answers.
+    pub fn drain(&self) {
+        self.board.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this node is about to end.
+    pub fn is_draining(&self) -> bool {
+        self.board.draining.load(Ordering::Relaxed)
+    }
+
     /// Asks the database whether it takes a write, and notes the answer.
     pub async fn probe_database(&self) {
         let answer = within_deadline(self.store.probe()).await;
         metrics::gauge!("vestibule_database_up").set(f64::from(u8::from(answer.is_ok())));
-        lock(&self.board.0).database = Some((self.clock.now(), answer));
+        lock(&self.board.found).database = Some((self.clock.now(), answer));
     }
 
     /// Asks Redis, where limits are shared through one, and notes the answer.
     pub async fn probe_limits(&self) {
         let Some(answer) = self.limiter.probe().await else { return };
         metrics::gauge!("vestibule_limits_redis_up").set(f64::from(u8::from(answer.is_ok())));
-        lock(&self.board.0).redis = Some((answer, self.limiter.denies_when_away()));
+        lock(&self.board.found).redis = Some((answer, self.limiter.denies_when_away()));
     }
 
     /// Asks the storage of every target, all at the same time, and notes the answers.
@@ -186,7 +202,7 @@ impl App {
         }))
         .await;
         answers.sort_by(|one, other| one.0.cmp(&other.0));
-        lock(&self.board.0).targets = answers;
+        lock(&self.board.found).targets = answers;
     }
 }
 
@@ -210,7 +226,7 @@ mod tests {
         let (state, now) = (ScannerState::default(), "2026-11-21T10:00:00Z".parse().unwrap());
         state.note(vec![found(scanner)]);
         let board = HealthBoard::default();
-        *lock(&board.0) =
+        *lock(&board.found) =
             Found { database: Some((now, database)), targets: vec![("target:images".into(), target)], redis: None };
         board.health(&state, now + SignedDuration::from_secs(seconds_later))
     }
@@ -240,6 +256,19 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_is_about_to_end_is_not_ready_although_all_answers() {
+        let (state, now) = (ScannerState::default(), "2026-11-21T10:00:00Z".parse().unwrap());
+        state.note(true, None, "ClamAV".into());
+        let board = HealthBoard::default();
+        lock(&board.found).database = Some((now, Ok(())));
+        let before = board.health(&state, now);
+        board.draining.store(true, Ordering::Relaxed);
+        let after = board.health(&state, now);
+        assert_eq!((before.ready, before.draining, after.ready, after.draining), (true, false, false, true));
+        assert_eq!(before.dependencies, after.dependencies);
+    }
+
+    #[test]
     fn nothing_is_ready_before_it_was_asked() {
         let now = "2026-11-21T10:00:00Z".parse().unwrap();
         let health = HealthBoard::default().health(&ScannerState::default(), now);
@@ -263,7 +292,7 @@ mod tests {
             state.note(vec![found(true)]);
             let board = HealthBoard::default();
             let redis = Some((Err("did not answer".to_owned()), required));
-            *lock(&board.0) = Found { database: Some((now, Ok(()))), targets: Vec::new(), redis };
+            *lock(&board.found) = Found { database: Some((now, Ok(()))), targets: Vec::new(), redis };
             let health = board.health(&state, now);
             assert_eq!((health.ready, health.dependencies[2].name.as_str()), (ready, "redis"));
         }

@@ -47,6 +47,8 @@ pub struct Config {
     pub sweep: SweepConfig,
     /// The audit trail beside its table.
     pub audit: AuditConfig,
+    /// How a server ends.
+    pub shutdown: ShutdownConfig,
     /// Logs, traces and metrics.
     pub telemetry: TelemetryConfig,
     /// The store inside this process; needed where a target's provider is `embedded`.
@@ -69,6 +71,10 @@ pub struct PublicConfig {
     pub behind_proxy: bool,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpAddr>,
+    /// Connections at the same time; further ones wait. Fewer where the limit of open files is low.
+    pub max_connections: usize,
+    /// Requests that are worked on at the same time; further ones are answered with 503.
+    pub max_requests: usize,
 }
 
 impl Default for PublicConfig {
@@ -79,6 +85,8 @@ impl Default for PublicConfig {
             tls: None,
             behind_proxy: false,
             trusted_proxies: Vec::new(),
+            max_connections: 12_000,
+            max_requests: 2048,
         }
     }
 }
@@ -95,6 +103,8 @@ pub struct AdminConfig {
     pub behind_proxy: bool,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpAddr>,
+    /// Connections at the same time; further ones wait.
+    pub max_connections: usize,
 }
 
 impl Default for AdminConfig {
@@ -104,6 +114,7 @@ impl Default for AdminConfig {
             tls: None,
             behind_proxy: false,
             trusted_proxies: Vec::new(),
+            max_connections: 1000,
         }
     }
 }
@@ -218,6 +229,25 @@ pub struct SweepConfig {
 impl Default for SweepConfig {
     fn default() -> Self {
         Self { interval: Duration::from_secs(30), expiry_grace: Duration::from_secs(60) }
+    }
+}
+
+/// `[shutdown]`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShutdownConfig {
+    /// How long `/readyz` says that the node is leaving while it still accepts and answers: as long as balancers take to
+    /// notice, and clients to come back on another connection.
+    #[serde(with = "human")]
+    pub drain: Duration,
+    /// How long requests and jobs under way may take after that; what is left is given back.
+    #[serde(with = "human")]
+    pub grace: Duration,
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> Self {
+        Self { drain: Duration::from_secs(5), grace: Duration::from_secs(20) }
     }
 }
 

@@ -17,6 +17,9 @@ use super::{Config, LimitsConfig, StoreConfig, TlsConfig};
 const CONCURRENCY: std::ops::RangeInclusive<usize> = 1..=256;
 /// Connections of one kind to the database.
 const CONNECTIONS: std::ops::RangeInclusive<usize> = 1..=64;
+/// Connections and requests at the same time.
+const AT_ONCE: std::ops::RangeInclusive<usize> = 10..=1_000_000;
+const LONGEST_END: Duration = Duration::from_secs(600);
 const LONGEST_GRACE: Duration = Duration::from_secs(24 * 3600);
 
 /// Every mistake that only shows when settings are seen together.
@@ -58,6 +61,19 @@ pub(super) fn mistakes(config: &Config) -> Vec<String> {
         if days == 0 {
             found.push(format!("store.{name}: must be at least 1"));
         }
+    }
+    for (name, count) in [
+        ("public.max_connections", public.max_connections),
+        ("public.max_requests", public.max_requests),
+        ("admin.max_connections", admin.max_connections),
+    ] {
+        if !AT_ONCE.contains(&count) {
+            found.push(format!("{name}: must be 10 to 1000000"));
+        }
+    }
+    let shutdown = &config.shutdown;
+    if shutdown.drain > LONGEST_END || !(Duration::from_secs(1)..=LONGEST_END).contains(&shutdown.grace) {
+        found.push("shutdown: drain must be at most 10m, and grace 1s to 10m".into());
     }
     if config.sweep.interval < Duration::from_millis(100) {
         found.push("sweep.interval: must be at least 100ms".into());

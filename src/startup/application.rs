@@ -8,17 +8,14 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::{App, OpenTarget, Targets};
+use crate::app::{App, Targets};
 use crate::audit::JsonLines;
 use crate::clock::Clock;
 use crate::config::{Config, TlsConfig};
-use crate::domain::audit::{AuditAction, AuditEntry, Outcome};
-use crate::domain::target::Target;
-use crate::http::{Bound, CertificateReloader, Listener, Push, Servers, TlsError};
+use crate::http::{Bound, Bounds, CertificateReloader, Listener, Push, Servers, TlsError};
 use crate::policy::{Policies, PolicySet};
 use crate::storage::CheckStatus;
 use crate::storage::embedded::{EmbeddedConfig, EmbeddedServer};
-use crate::store::StoreError;
 use crate::worker::events::push::eventgrid::EventGridReceiver;
 use crate::worker::events::push::sns::SnsReceiver;
 use crate::worker::events::{Consumer, HintHandler};
@@ -28,13 +25,14 @@ use crate::worker::inspect::Inspector;
 use crate::worker::jobs::Jobs;
 use crate::worker::lane::Lane;
 use crate::worker::probe::Probe;
+use crate::worker::stop::Stop;
 use crate::worker::sweep::Sweep;
 
-use super::signals::{Asked, Signals};
-use super::{Core, StartError, core_with, open_targets, sources};
-
-/// How long requests and jobs under way may take to end.
-const DRAIN: Duration = Duration::from_secs(25);
+use super::reload::Reload;
+use super::service_manager::{self, Progress};
+use super::signals::Signals;
+use super::stop::Ending;
+use super::{Core, StartError, core_with, descriptors, open_targets, sources};
 
 /// Objects that are copied or removed at the same time.
 const STORAGE_LANE: usize = 16;
@@ -64,15 +62,22 @@ impl Application {
         let mut certificates = Vec::new();
         let public_tls = certificate(config.public.tls.as_ref(), &mut certificates)?;
         let admin_tls = certificate(config.admin.tls.as_ref(), &mut certificates)?;
+        let (public_most, admin_most) = descriptors::share(
+            config.public.max_connections,
+            config.admin.max_connections,
+            descriptors::for_connections(),
+        );
         let public = Bound::new(Listener {
             address: config.public.listen,
             tls: public_tls,
             trusted_proxies: config.public.trusted_proxies.clone(),
+            connections: public_most,
         })?;
         let admin = Bound::new(Listener {
             address: config.admin.listen,
             tls: admin_tls,
             trusted_proxies: config.admin.trusted_proxies.clone(),
+            connections: admin_most,
         })?;
         let mut embedded = match &config.embedded {
             None => None,
@@ -118,7 +123,7 @@ impl Application {
         Probe::new(Arc::clone(&self.app), self.inspector.clone()).step().await;
     }
 
-    /// Serves until `shutdown` or a signal; finishes requests and jobs under way.
+    /// Serves until `shutdown` or a signal; then ends as `stop` describes.
     ///
     /// # Errors
     /// Where a listener cannot serve.
@@ -129,37 +134,41 @@ impl Application {
         let sns = sns.transpose().map_err(|error| StartError::Source("sns".into(), error.to_string()))?;
         let eventgrid = EventGridReceiver::new(self.config.events.eventgrid.as_ref());
         let push = Push { handler: Arc::clone(&self.handler), eventgrid, sns };
-        let servers = Servers::start(self.public, self.admin, Arc::clone(&self.app), push, self.metrics.clone())?;
+        let bounds = Bounds { requests: self.config.public.max_requests, grace: self.config.shutdown.grace };
+        let servers =
+            Servers::start(self.public, self.admin, Arc::clone(&self.app), push, self.metrics.clone(), bounds)?;
         let handles = servers.handles();
         let mut serving = tokio::spawn(servers.run());
 
         let workers = TaskTracker::new();
-        let stop_workers = CancellationToken::new();
+        let (work, background) = (Stop::default(), CancellationToken::new());
         let jobs = Arc::new(Jobs::new(Arc::clone(&self.app), self.inspector.clone()));
         let inspector = self.inspector.clone();
-        workers.spawn(async move { warn_of_settings(&inspector).await });
-        workers.spawn(Lane::inspection(Arc::clone(&jobs)).run(stop_workers.clone()));
-        workers.spawn(Lane::storage(jobs, STORAGE_LANE).run(stop_workers.clone()));
-        workers.spawn(Probe::new(Arc::clone(&self.app), self.inspector.clone()).run(stop_workers.clone()));
-        workers.spawn(Sweep::new(Arc::clone(&self.app), self.config.sweep.interval).run(stop_workers.clone()));
+        let asking = work.nothing_new().clone();
+        workers.spawn(async move { asking.run_until_cancelled(warn_of_settings(&inspector)).await });
+        workers.spawn(Lane::inspection(Arc::clone(&jobs)).run(work.clone()));
+        workers.spawn(Lane::storage(jobs, STORAGE_LANE).run(work.clone()));
+        workers.spawn(Probe::new(Arc::clone(&self.app), self.inspector.clone()).run(background.clone()));
+        workers.spawn(Sweep::new(Arc::clone(&self.app), self.config.sweep.interval).run(work.nothing_new().clone()));
         let retention = Retention {
             audit_days: self.config.store.audit_retention_days,
             dead_letter_days: self.config.store.dead_letter_retention_days,
         };
-        workers.spawn(Housekeeping::new(Arc::clone(&self.app), retention).run(stop_workers.clone()));
-        let (app, stop) = (Arc::clone(&self.app), stop_workers.clone());
+        workers.spawn(Housekeeping::new(Arc::clone(&self.app), retention).run(background.clone()));
+        let (app, stop) = (Arc::clone(&self.app), background.clone());
         workers.spawn(async move { app.limiter.keep_connected(&stop).await });
         for consumer in self.consumers {
-            workers.spawn(consumer.run(stop_workers.clone()));
+            workers.spawn(consumer.run(work.clone()));
         }
         for certificate in &self.certificates {
-            workers.spawn(Arc::clone(certificate).watch(stop_workers.clone()));
+            workers.spawn(Arc::clone(certificate).watch(background.clone()));
         }
         if let Some(handle) = self.metrics {
-            workers.spawn(upkeep(handle, stop_workers.clone()));
+            workers.spawn(upkeep(handle, background.clone()));
         }
         workers.close();
 
+        service_manager::tell(Progress::Ready);
         let reload = Reload {
             config: &self.config,
             app: &self.app,
@@ -172,18 +181,8 @@ impl Application {
             ended = &mut serving => Some(ended),
         };
 
-        tracing::info!("stopping: requests and jobs under way are finished; a second signal ends them");
-        let drained = async {
-            futures::future::join_all(handles.iter().map(|handle| handle.stop(true))).await;
-            stop_workers.cancel();
-            workers.wait().await;
-        };
-        let never = CancellationToken::new();
-        tokio::select! {
-            () = drained => {}
-            () = tokio::time::sleep(DRAIN) => tracing::warn!("some jobs did not end in time; their leases will"),
-            _ = signals.next(&never) => tracing::warn!("stopped at once"),
-        }
+        let ending = Ending { app: Arc::clone(&self.app), servers: handles, work, background, workers };
+        ending.run(&self.config.shutdown, &mut signals).await;
         if let Some(embedded) = self.embedded {
             embedded.shutdown().await;
         }
@@ -192,86 +191,6 @@ impl Application {
             _ => Ok(()),
         }
     }
-}
-
-/// What SIGHUP renews.
-struct Reload<'a> {
-    config: &'a Config,
-    app: &'a App,
-    audit: Option<&'a JsonLines>,
-    embedded: Option<&'a EmbeddedServer>,
-    certificates: &'a [Arc<CertificateReloader>],
-}
-
-impl Reload<'_> {
-    async fn until_stopped(&self, signals: &mut Signals, shutdown: &CancellationToken) {
-        while signals.next(shutdown).await == Asked::Reload {
-            self.reload().await;
-        }
-    }
-
-    async fn reload(&self) {
-        for certificate in self.certificates {
-            certificate.reload();
-        }
-        if let Some(Err(error)) = self.audit.map(JsonLines::reopen) {
-            tracing::error!(%error, "the audit file could not be reopened");
-        }
-        match self.next_policies().await {
-            Ok((set, open)) => {
-                let detail = format!("policy set {} is put in force", set.digest());
-                // Recorded first: what cannot be recorded does not happen.
-                if let Err(error) = self.record(Outcome::Allowed, detail.clone()).await {
-                    tracing::error!(%error, "policies not reloaded: the reload could not be recorded");
-                    return;
-                }
-                self.app.targets.replace(open);
-                self.app.policies.replace(set);
-                tracing::info!(%detail, "policies reloaded");
-            }
-            Err(mistakes) => {
-                let detail = format!("the set in force stays: {}", mistakes.join("; "));
-                tracing::error!(%detail, "policies not reloaded");
-                if let Err(error) = self.record(Outcome::Refused, detail).await {
-                    tracing::error!(%error, "the refused reload could not be recorded");
-                }
-            }
-        }
-    }
-
-    async fn record(&self, outcome: Outcome, detail: String) -> Result<(), StoreError> {
-        let mut entry = AuditEntry::new(self.app.clock.now(), AuditAction::ReloadPolicy, outcome);
-        entry.detail = Some(detail);
-        self.app.store.audit(entry).await
-    }
-
-    /// Reads the directory and opens its targets; only where both succeed is either put in force.
-    async fn next_policies(&self) -> Result<(PolicySet, Vec<OpenTarget>), Vec<String>> {
-        let dir = self.config.policies.dir.clone();
-        let set = tokio::task::spawn_blocking(move || PolicySet::load(&dir))
-            .await
-            .map_err(|error| vec![error.to_string()])?
-            .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        let moved = moved_targets(&self.app.policies.current(), &set);
-        if !moved.is_empty() {
-            return Err(moved);
-        }
-        let open = open_targets(&set, &self.config.credentials, self.embedded, &self.app.clock).await?;
-        Ok((set, open))
-    }
-}
-
-/// Targets that would mean another bucket than before. Objects remember their target by name and would be looked for in
-/// the wrong place.
-fn moved_targets(old: &PolicySet, new: &PolicySet) -> Vec<String> {
-    let place =
-        |target: &Target| (target.provider.clone(), target.staging_bucket.clone(), target.staging_prefix.clone());
-    old.targets()
-        .filter(|before| new.target(&before.name).is_some_and(|after| place(after) != place(before)))
-        .map(|target| {
-            format!("targets.toml: {} would move to another bucket; give the new place a new name", target.name)
-        })
-        .collect()
 }
 
 fn certificate(

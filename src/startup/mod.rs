@@ -4,8 +4,12 @@
 //! [`core()`]; what a server needs is [`Application`].
 
 mod application;
+mod descriptors;
+mod reload;
+mod service_manager;
 mod signals;
 mod sources;
+mod stop;
 mod targets;
 
 use std::sync::Arc;
