@@ -6,7 +6,7 @@ FEATURES := --features fault-points
 # rustup puts cargo here; a shell that was open before does not have it in its path yet.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-pipeline budget chaos fmt clean-environment
+.PHONY: help demo test check bench bench-pipeline bench-overload budget chaos fmt clean-environment
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,18 +22,23 @@ test: ## every test, on LocalStack, Azurite, PostgreSQL, Redis and clamd, which 
 	@tests/chaos/run --check
 	@tests/chaos/run --list tests/chaos/regressions.txt --sabotage
 
-check: ## format, lints, documentation, licences, generated files, example policies
+check: ## format, lints, documentation, licences, generated files, example policies and deployment
 	@scripts/need cargo cc fmt clippy deny
 	cargo fmt --check
 	cargo clippy --all-targets $(FEATURES) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --lib --no-deps $(FEATURES)
 	@scripts/deny
 	@scripts/generated $(FEATURES)
+	@deploy/check
 	cargo run --quiet $(FEATURES) -- policy check policies
 
 bench: ## whole requests beside bare actix and other programs, and the speed of minting, deciding and committing
 	@scripts/need cargo cc wrk
 	@benches/run
+
+bench-overload: ## goodput, latency and memory at twice the load that a node can serve, for five minutes
+	@scripts/need cargo cc wrk
+	@benches/overload/run
 
 budget: ## instructions that a request takes, compared with benches/budget.toml
 	@scripts/need cargo cc valgrind
