@@ -29,21 +29,21 @@ use crate::conformance::form_body;
 use crate::gateway::{Gateway, PATIENCE};
 use crate::harness;
 
-use place::Place;
+pub(crate) use place::Place;
 
 /// A file as a client declares and sends it.
 #[derive(Clone, Debug)]
-struct Upload {
+pub(crate) struct Upload {
     name: &'static str,
     media: &'static str,
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 fn upload(name: &'static str, media: &'static str, fixture: &str) -> Upload {
     Upload { name, media, bytes: harness::fixture(fixture) }
 }
 
-fn jpeg() -> Upload {
+pub(crate) fn jpeg() -> Upload {
     upload("menu.jpg", "image/jpeg", "menu.jpg")
 }
 
@@ -65,21 +65,21 @@ fn infected() -> Upload {
 }
 
 /// What a test's gateway is to be like.
-struct Setup {
+pub(crate) struct Setup {
     place: Place,
     /// What stands under `[events]`.
     events: String,
     /// How many objects `desk` may hold.
     objects: u32,
     sweep: &'static str,
-    environment: Vec<(String, String)>,
+    pub(crate) environment: Vec<(String, String)>,
     /// What must live as long as the gateway, for example its queues.
     keep: Vec<Box<dyn Any + Send>>,
 }
 
 impl Setup {
     /// Hears nothing, and sweeps so rarely that only events can move anything.
-    fn at(place: Place) -> Self {
+    pub(crate) fn at(place: Place) -> Self {
         Self { place, events: String::new(), objects: 1000, sweep: "1h", environment: Vec::new(), keep: Vec::new() }
     }
 
@@ -89,17 +89,22 @@ impl Setup {
         self
     }
 
-    fn sweeping(mut self, every: &'static str) -> Self {
+    pub(crate) fn sweeping(mut self, every: &'static str) -> Self {
         self.sweep = every;
         self
     }
 
-    fn objects(mut self, objects: u32) -> Self {
+    pub(crate) fn objects(mut self, objects: u32) -> Self {
         self.objects = objects;
         self
     }
 
-    async fn start(self) -> Cloud {
+    /// The same configuration for another node, in a directory of its own.
+    pub(crate) fn write_configuration(&self, dir: &Path) {
+        write_configuration(dir, self);
+    }
+
+    pub(crate) async fn start(self) -> Cloud {
         let dir = tempfile::tempdir().unwrap();
         write_configuration(dir.path(), &self);
         let mut environment = vec![("VESTIBULE__SWEEP__INTERVAL", self.sweep)];
@@ -136,9 +141,9 @@ fn write_policies(policies: &Path, target: &str, methods: &str, objects: u32) {
 }
 
 /// A running gateway and the storage behind it. The fields go in this order: the process ends before its bucket does.
-struct Cloud {
-    gateway: Gateway,
-    place: Place,
+pub(crate) struct Cloud {
+    pub(crate) gateway: Gateway,
+    pub(crate) place: Place,
     keep: Vec<Box<dyn Any + Send>>,
 }
 
@@ -151,14 +156,14 @@ impl Cloud {
     }
 
     /// Requests an upload that must be allowed; its id and the answer.
-    async fn issue(&self, upload: &Upload, more: Value) -> (String, Value) {
+    pub(crate) async fn issue(&self, upload: &Upload, more: Value) -> (String, Value) {
         let (status, issued) = self.ask(upload, more).await;
         assert_eq!(status, 201, "{issued}");
         (issued["objectId"].as_str().unwrap().to_owned(), issued)
     }
 
     /// Sends bytes as the answer says, whatever their length; the storage's status.
-    async fn send(&self, issued: &Value, bytes: &[u8]) -> u16 {
+    pub(crate) async fn send(&self, issued: &Value, bytes: &[u8]) -> u16 {
         if issued["fields"].is_null() {
             return self.gateway.put(issued, bytes.to_vec()).await;
         }

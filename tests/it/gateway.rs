@@ -83,6 +83,7 @@ impl Gateway {
             ("VESTIBULE__ADMIN__LISTEN", "127.0.0.1:0".to_owned()),
             ("VESTIBULE__SCANNER__ADDRESS", format!("unix:{}", harness::env("VESTIBULE_TEST_CLAMD_SOCKET"))),
             ("VESTIBULE__POLICIES__DIR", dir.path().join("policies").display().to_string()),
+            ("VESTIBULE__SHUTDOWN__DRAIN", "0s".to_owned()),
             ("VESTIBULE__TELEMETRY__LOG", "json".to_owned()),
             ("VESTIBULE__TELEMETRY__FILTER", "info,vestibule=debug".to_owned()),
         ] {
@@ -155,6 +156,24 @@ impl Gateway {
     /// Everything that the process has logged so far, over all starts.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("gateway.log")).unwrap_or_default()
+    }
+
+    /// Sends a signal, for example `TERM`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits until the process has ended by itself; its exit code.
+    pub async fn wait_for_end(&mut self) -> Option<i32> {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(started.elapsed() < PATIENCE, "the gateway does not end\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// SIGKILL: nothing is finished, flushed or said goodbye to.
@@ -283,8 +302,7 @@ impl Gateway {
             entries.into_iter().filter(|entry| entry["action"] == "reloadPolicy").collect::<Vec<_>>()
         };
         let before = reloads().await.len();
-        let sent = Command::new("kill").args(["-HUP", &self.pid().to_string()]).status().unwrap();
-        assert!(sent.success());
+        self.signal("HUP");
         let started = Instant::now();
         loop {
             let now = reloads().await;
