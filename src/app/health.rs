@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn a_node_that_is_about_to_end_is_not_ready_although_all_answers() {
         let (state, now) = (ScannerState::default(), "2026-11-21T10:00:00Z".parse().unwrap());
-        state.note(true, None, "ClamAV".into());
+        state.note(vec![found(true)]);
         let board = HealthBoard::default();
         lock(&board.found).database = Some((now, Ok(())));
         let before = board.health(&state, now);

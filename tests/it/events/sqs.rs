@@ -209,7 +209,7 @@ async fn the_loop_outlives_a_queue_that_is_away_and_ends_on_shutdown() {
 async fn a_message_that_is_held_at_the_end_goes_to_the_next_node_at_once() {
     let queue = TestQueue::create().await;
     queue.send(records(&["held"])).await;
-    let holding = Arc::new(Recorder::settling());
+    let holding = Arc::new(Recorder::slow());
     let stop = Stop::default();
     let running = tokio::spawn(consumer(queue.source(600), &holding).run(stop.clone()));
     wait_until("the hint", || holding.calls() == 1).await;
