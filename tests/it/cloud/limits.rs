@@ -121,6 +121,8 @@ async fn while_redis_is_away_a_gateway_refuses_clearly_or_counts_alone_as_its_op
     assert_eq!(strict.post("/request-upload", body(3)).await.0, 201);
     server.kill();
     assert_eq!(strict.post("/request-upload", body(4)).await.1["code"], "limits_unavailable");
+    // The probe may not have noticed yet that it was away.
+    until(&strict, (503, false)).await;
     server.start_again().await;
     until(&strict, (200, true)).await;
     assert_eq!(strict.post("/request-upload", body(5)).await.0, 201);
