@@ -76,7 +76,7 @@ impl Dev {
             println!("public   {}\nadmin    {}\nstorage  {}", ready.public, ready.admin, ready.storage);
             println!("token    {}\nadmin token {}", ready.token, ready.admin_token);
         }
-        let result = application.run_until_stopped(CancellationToken::new()).await;
+        let result = Box::pin(application.run_until_stopped(CancellationToken::new())).await;
         scanner.stop().await;
         Ok(result?)
     }

@@ -18,6 +18,6 @@ pub(super) async fn run(file: &ConfigFile) -> Result<(), Failure> {
         policies = %application.app().policies.current().digest(),
         "listening"
     );
-    application.run_until_stopped(CancellationToken::new()).await?;
+    Box::pin(application.run_until_stopped(CancellationToken::new())).await?;
     Ok(())
 }
