@@ -211,7 +211,9 @@ async fn a_message_that_is_held_at_the_end_goes_to_the_next_node_at_once() {
     queue.send(records(&["held"])).await;
     let holding = Arc::new(Recorder::slow());
     let stop = Stop::default();
-    let running = tokio::spawn(consumer(queue.source(600), &holding).run(stop.clone()));
+    // One at a time, so that no receive is under way when it is let go: LocalStack would give that one the message.
+    let held = Consumer::new(Arc::new(queue.source(600)), holding.clone(), 1, Clock::system());
+    let running = tokio::spawn(held.run(stop.clone()));
     wait_until("the hint", || holding.calls() == 1).await;
     stop.let_go();
     tokio::time::timeout(Duration::from_secs(20), running).await.unwrap().unwrap();
