@@ -77,6 +77,10 @@ class Run:
             node.start()
         for node in self.nodes:
             node.ready()
+        self.balanced()
+
+    def balanced(self):
+        """Waits until the balancer has noticed that there is a node."""
         until("the balancer's notice", 10, lambda: wire.send("GET", f"{self.public}/healthz", timeout=2))
 
     def play(self):
@@ -145,6 +149,7 @@ class Run:
             node.kill()
             node.start()
             node.ready()
+            self.balanced()
         rows = database.rows(self.database)
         told, fetched = self.ask_nodes(chance), self.fetch(chance, rows)
         storage = self.scene.storage
