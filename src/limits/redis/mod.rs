@@ -63,7 +63,7 @@ pub struct RedisLimits {
 }
 
 impl RedisLimits {
-    /// Counters at this address; connects later, in [`RedisLimits::keep_connected`] or [`RedisLimits::probe`].
+    /// Counters at this address; connects later, in `keep_connected` or `probe`.
     ///
     /// # Errors
     /// Where the address or its certificates cannot be used, in words.
