@@ -8,7 +8,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::error::Failure;
 use super::rows::{self, uint};
-use super::trail::{AuditLine, Trail};
+use super::trail::{AuditLine, Noted, Trail};
 use crate::domain::ids::AppName;
 use crate::domain::life::State;
 use crate::domain::object::Object;
@@ -48,12 +48,12 @@ struct Counted {
 
 impl<'c> Batch<'c> {
     /// A batch that adds the text of its audit entries to `lines`.
-    pub(super) fn new(conn: &'c Connection, lines: Option<&'c mut String>) -> Self {
+    pub(super) fn new(conn: &'c Connection, lines: Option<&'c mut String>, noted: &'c mut Noted) -> Self {
         Self {
             conn,
             usage: Vec::new(),
             states: [0; State::ALL.len()],
-            trail: Trail::new(lines),
+            trail: Trail::new(lines, noted),
             insert_object: Prepared::new(),
         }
     }

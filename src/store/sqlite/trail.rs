@@ -44,20 +44,25 @@ impl AuditLine {
     }
 }
 
+/// The block that was written last, and of whom it is known to hold entries: to be forgotten where a transaction fails.
+#[derive(Default)]
+pub(super) struct Noted {
+    block: Option<i64>,
+    apps: HashSet<AppName>,
+    tokens: HashSet<TokenId>,
+}
+
 /// The end of the trail, as one transaction writes it.
 pub(super) struct Trail<'c> {
     insert: Prepared<'c>,
     /// Where the text of the entries goes besides.
     lines: Option<&'c mut String>,
-    /// The block that was written last, and of whom it is known to hold entries.
-    block: i64,
-    apps: HashSet<AppName>,
-    tokens: HashSet<TokenId>,
+    noted: &'c mut Noted,
 }
 
 impl<'c> Trail<'c> {
-    pub(super) fn new(lines: Option<&'c mut String>) -> Self {
-        Self { insert: Prepared::new(), lines, block: -1, apps: HashSet::new(), tokens: HashSet::new() }
+    pub(super) fn new(lines: Option<&'c mut String>, noted: &'c mut Noted) -> Self {
+        Self { insert: Prepared::new(), lines, noted }
     }
 
     /// Writes an entry.
@@ -81,18 +86,17 @@ impl<'c> Trail<'c> {
     /// Notes whose entry the last one is.
     fn note(&mut self, conn: &Connection, line: &AuditLine) -> Result<(), Failure> {
         let block = conn.last_insert_rowid().div_euclid(BLOCK);
-        if block != self.block {
-            self.block = block;
-            self.apps.clear();
-            self.tokens.clear();
+        let noted = &mut *self.noted;
+        if noted.block != Some(block) {
+            *noted = Noted { block: Some(block), ..Noted::default() };
         }
-        if let Some(app) = line.app.as_ref().filter(|app| !self.apps.contains(*app)) {
+        if let Some(app) = line.app.as_ref().filter(|app| !noted.apps.contains(*app)) {
             note(conn, "app", app.as_str(), block)?;
-            self.apps.insert(app.clone());
+            noted.apps.insert(app.clone());
         }
-        if let Some(token) = line.token.as_ref().filter(|token| !self.tokens.contains(*token)) {
+        if let Some(token) = line.token.as_ref().filter(|token| !noted.tokens.contains(*token)) {
             note(conn, "token", token.as_str(), block)?;
-            self.tokens.insert(token.clone());
+            noted.tokens.insert(token.clone());
         }
         Ok(())
     }

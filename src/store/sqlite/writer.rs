@@ -15,6 +15,7 @@ use super::checkpoint::Checkpointer;
 use super::error::Failure;
 use super::request::{Request, Waiting, answer, ask, join, serve};
 use super::schema;
+use super::trail::Noted;
 use crate::store::{OnCommit, StoreError};
 use rusqlite::Connection;
 
@@ -50,6 +51,7 @@ impl Writer {
             busy: settings.busy,
             on_commit: settings.on_commit,
             lines: String::new(),
+            noted: Noted::default(),
             checkpointer,
         };
         let thread = serve("store-writer", move || state.run(&requests))?;
@@ -102,6 +104,8 @@ struct Loop {
     on_commit: Option<OnCommit>,
     /// The audit entries of the transaction under way, for `on_commit`.
     lines: String,
+    /// What the audit trail's last block is known to hold.
+    noted: Noted,
     checkpointer: Checkpointer,
 }
 
@@ -158,7 +162,10 @@ impl Loop {
             missing => &*missing.insert(schema::open_for_writing(&self.path, self.busy)?),
         };
         conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let done = run(conn, requests, self.on_commit.is_some().then_some(&mut self.lines));
+        let done = run(conn, requests, self.on_commit.is_some().then_some(&mut self.lines), &mut self.noted);
+        if done.is_err() {
+            self.noted = Noted::default();
+        }
         if done.is_err() && !conn.is_autocommit() {
             conn.prepare_cached("ROLLBACK")?.execute([])?;
         }
@@ -166,8 +173,13 @@ impl Loop {
     }
 }
 
-fn run(conn: &Connection, requests: &mut [Box<dyn Pending>], lines: Option<&mut String>) -> Result<(), Failure> {
-    let mut batch = Batch::new(conn, lines);
+fn run(
+    conn: &Connection,
+    requests: &mut [Box<dyn Pending>],
+    lines: Option<&mut String>,
+    noted: &mut Noted,
+) -> Result<(), Failure> {
+    let mut batch = Batch::new(conn, lines, noted);
     for request in requests {
         request.apply(&mut batch)?;
     }
