@@ -8,6 +8,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread::ThreadId;
+use std::time::Duration;
+
+use super::StoreError;
 
 /// The end that gets the result.
 pub(super) struct Reply<T> {
@@ -106,6 +109,26 @@ impl<T> Drop for Answer<T> {
         drop(state);
         followers.into_iter().for_each(Waker::wake);
     }
+}
+
+/// Waits for an answer, at most until the deadline; `what` is what did not come then.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] past the deadline, or where the other end was dropped.
+pub(super) async fn answered<T>(
+    answer: Answer<Result<T, StoreError>>,
+    deadline: Duration,
+    what: &str,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(deadline, answer).await {
+        Ok(result) => result.unwrap_or_else(|| Err(stopped())),
+        Err(_) => Err(StoreError::Unavailable(format!("no {what} within {deadline:?}"))),
+    }
+}
+
+/// Whoever would answer has ended.
+pub(super) fn stopped() -> StoreError {
+    StoreError::Unavailable("the store has stopped".into())
 }
 
 /// Hands out the results of one commit with `answer` (see [`Reply::answer`]), then wakes one caller of each thread.

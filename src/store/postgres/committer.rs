@@ -19,7 +19,7 @@ use super::numbers::{self, Numbers};
 use super::op::{Done, Op};
 use super::{batch, partitions};
 use crate::clock::Clock;
-use crate::store::reply::{Reply, answer_all, reply};
+use crate::store::reply::{Reply, answer_all, answered, reply, stopped};
 use crate::store::{OnCommit, StoreError};
 
 /// Operations in one transaction at most.
@@ -88,18 +88,10 @@ impl Committers {
     /// A caller that goes away before the operation has begun cancels it; past the deadline the caller must not assume
     /// either way.
     pub(super) async fn write(&self, op: Op) -> Answered {
-        let stopped = || StoreError::Unavailable("the committers have stopped".into());
         let queue = self.queue.as_ref().ok_or_else(stopped)?;
         let (reply, answer) = reply();
-        queue.try_send(Pending { op, result: None, reply }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => stopped(),
-        })?;
-        match tokio::time::timeout(self.deadline, answer).await {
-            Ok(Some(result)) => result,
-            Ok(None) => Err(stopped()),
-            Err(_) => Err(StoreError::Unavailable(format!("no commit within {:?}", self.deadline))),
-        }
+        enqueue(queue, Pending { op, result: None, reply })?;
+        answered(answer, self.deadline, "commit").await
     }
 
     /// Waits until everything that was queued is committed or failed; blocks.
@@ -111,6 +103,14 @@ impl Committers {
             tracing::warn!("the database did not answer while the store was closed");
         }
     }
+}
+
+/// Leaves something in a bounded queue of this store.
+pub(super) fn enqueue<T>(queue: &mpsc::Sender<T>, asked: T) -> std::result::Result<(), StoreError> {
+    queue.try_send(asked).map_err(|error| match error {
+        mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
+        mpsc::error::TrySendError::Closed(_) => stopped(),
+    })
 }
 
 struct Committer {

@@ -6,18 +6,18 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc};
 
+use super::committer::enqueue;
 use super::readers::Readers;
 use super::reads;
 use crate::domain::ids::ObjectId;
 use crate::domain::object::Object;
 use crate::store::StoreError;
-use crate::store::reply::{Reply, answer_all, reply};
+use crate::store::reply::{Reply, answer_all, answered, reply};
 
 /// Batches under way at the same time.
 const TASKS: usize = 2;
@@ -34,7 +34,6 @@ pub(super) struct Lookups {
 
 struct Lookup {
     id: ObjectId,
-    result: Option<Found>,
     reply: Reply<Found>,
 }
 
@@ -51,16 +50,9 @@ impl Lookups {
 
     /// The object with this id.
     pub(super) async fn object(&self, id: ObjectId) -> Found {
-        let stopped = || StoreError::Unavailable("the store has stopped".into());
         let (reply, answer) = reply();
-        self.queue.try_send(Lookup { id, result: None, reply }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => stopped(),
-        })?;
-        match tokio::time::timeout(self.deadline, answer).await {
-            Ok(found) => found.unwrap_or_else(|| Err(stopped())),
-            Err(_) => Err(StoreError::Unavailable(format!("no answer within {:?}", self.deadline))),
-        }
+        enqueue(&self.queue, Lookup { id, reply })?;
+        answered(answer, self.deadline, "answer").await
     }
 }
 
@@ -75,19 +67,11 @@ async fn run(readers: Readers, queue: Arc<Mutex<mpsc::Receiver<Lookup>>>) {
         }
         let found: Result<HashMap<ObjectId, Object>, _> =
             readers.query(ids, |conn, ids| Box::pin(reads::objects_with(conn, ids))).await;
-        for lookup in &mut lookups {
-            lookup.result = Some(match &found {
-                Ok(objects) => Ok(objects.get(&lookup.id).cloned()),
-                Err(failure) => Err(failure.clone().into()),
-            });
-        }
-        answer_all(lookups.drain(..), |lookup| lookup.reply.thread, Lookup::answer);
-    }
-}
-
-impl Lookup {
-    /// Hands the result to the caller; see [`Reply::answer`].
-    fn answer(self, followers: Vec<Waker>) -> Option<Waker> {
-        self.reply.answer(self.result.unwrap_or(Ok(None)), followers)
+        let result = |id| match &found {
+            Ok(objects) => Ok(objects.get(&id).cloned()),
+            Err(failure) => Err(failure.clone().into()),
+        };
+        let answer = |lookup: Lookup, followers| lookup.reply.answer(result(lookup.id), followers);
+        answer_all(lookups.drain(..), |lookup| lookup.reply.thread, answer);
     }
 }

@@ -15,7 +15,7 @@ use thread_priority::{
 
 use super::error::Failure;
 use crate::store::StoreError;
-use crate::store::reply::{Answer, Reply, answer_all, reply};
+use crate::store::reply::{Answer, Reply, answer_all, answered, reply, stopped};
 
 /// A queued closure, whatever its result's type.
 pub(super) trait Waiting: Send {
@@ -79,16 +79,11 @@ pub(super) async fn ask<W: ?Sized, T>(
     answer: Answer<Result<T, StoreError>>,
     deadline: Duration,
 ) -> Result<T, StoreError> {
-    let stopped = || StoreError::Unavailable("the store has stopped".into());
     queue.ok_or_else(stopped)?.try_send(request).map_err(|error| match error {
         TrySendError::Full(_) => StoreError::Overloaded,
         TrySendError::Disconnected(_) => stopped(),
     })?;
-    match tokio::time::timeout(deadline, answer).await {
-        Ok(Some(result)) => result,
-        Ok(None) => Err(stopped()),
-        Err(_) => Err(StoreError::Unavailable(format!("no answer within {deadline:?}"))),
-    }
+    answered(answer, deadline, "answer").await
 }
 
 /// Starts a thread that serves a queue.

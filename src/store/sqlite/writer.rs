@@ -165,9 +165,9 @@ impl Loop {
         let done = run(conn, requests, self.on_commit.is_some().then_some(&mut self.lines), &mut self.noted);
         if done.is_err() {
             self.noted = Noted::default();
-        }
-        if done.is_err() && !conn.is_autocommit() {
-            conn.prepare_cached("ROLLBACK")?.execute([])?;
+            if !conn.is_autocommit() {
+                conn.prepare_cached("ROLLBACK")?.execute([])?;
+            }
         }
         done
     }
