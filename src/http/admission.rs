@@ -22,16 +22,16 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 /// The bound of one listener.
 #[derive(Debug)]
-pub(super) struct Admission {
+pub(super) struct Places {
     inside: AtomicUsize,
     most: usize,
 }
 
 /// A request that is worked on; its place is free again when this goes.
 #[derive(Debug)]
-pub(super) struct Place(Arc<Admission>);
+pub(super) struct Place(Arc<Places>);
 
-impl Admission {
+impl Places {
     /// At most so many.
     pub(super) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { inside: AtomicUsize::new(0), most })
@@ -71,10 +71,10 @@ mod tests {
 
     #[test]
     fn a_place_is_free_again_once_it_is_left() {
-        let admission = Admission::new(2);
-        let (first, second) = (admission.enter().unwrap(), admission.enter());
-        assert!(second.is_some() && admission.enter().is_none() && admission.enter().is_none());
+        let places = Places::new(2);
+        let (first, second) = (places.enter().unwrap(), places.enter());
+        assert!(second.is_some() && places.enter().is_none() && places.enter().is_none());
         drop(first);
-        assert!(admission.enter().is_some());
+        assert!(places.enter().is_some());
     }
 }

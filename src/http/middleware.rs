@@ -17,7 +17,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use crate::app::{App, Standing};
 use crate::domain::ids::AppName;
 
-use super::admission::{self, Admission};
+use super::admission::{self, Places};
 use super::endpoint::Endpoint;
 use super::{context, cors, limits};
 
@@ -29,8 +29,8 @@ pub(super) async fn public(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let place = match request.app_data::<Arc<Admission>>() {
-        Some(admission) if !admission::is_about_health(&request) => match admission.enter() {
+    let place = match request.app_data::<Arc<Places>>() {
+        Some(places) if !admission::is_about_health(&request) => match places.enter() {
             None => {
                 let answer = admission::refuse(&request).await;
                 return Ok(request.into_response(answer).map_into_right_body());

@@ -18,7 +18,7 @@ use tokio::net::TcpSocket;
 use crate::app::App;
 
 use super::admin::Metrics;
-use super::admission::Admission;
+use super::admission::Places;
 use super::endpoint::Endpoint;
 use super::events::Push;
 use super::guarded::Guarded;
@@ -194,7 +194,7 @@ impl Servers {
         metrics: Option<PrometheusHandle>,
         bounds: Bounds,
     ) -> Result<Self, ServeError> {
-        let admission = Admission::new(bounds.requests);
+        let places = Places::new(bounds.requests);
         let app = web::Data::from(app);
         let push = web::Data::new(push);
         let metrics = web::Data::new(Metrics(metrics));
@@ -206,7 +206,7 @@ impl Servers {
                 ActixApp::new()
                     .app_data(app.clone())
                     .app_data(push.clone())
-                    .app_data(Arc::clone(&admission))
+                    .app_data(Arc::clone(&places))
                     .app_data(public_proxies.clone())
                     .app_data(Endpoint::other())
                     .wrap(from_fn(middleware::public))
