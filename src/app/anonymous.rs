@@ -94,30 +94,29 @@ impl App {
     pub async fn write_folded_refusals(&self, everything: bool) -> Result<u64, StoreError> {
         let (mut total, mut failed) = (0, None);
         for folded in self.throttled.take(self.clock.now(), everything) {
-            if failed.is_none() {
-                match self.store.audit(folded.entry()).await {
-                    Ok(()) => {
-                        total += folded.count;
-                        continue;
-                    }
-                    Err(error) => failed = Some(error),
-                }
+            if self.write_unless(&mut failed, || folded.entry()).await {
+                total += folded.count;
+            } else {
+                self.throttled.put_back(folded);
             }
-            self.throttled.put_back(folded);
         }
         for (kind, count) in self.anonymous.take() {
-            if failed.is_none() {
-                match self.store.audit(entry(kind, count)).await {
-                    Ok(()) => {
-                        total += count;
-                        continue;
-                    }
-                    Err(error) => failed = Some(error),
-                }
+            if self.write_unless(&mut failed, || entry(kind, count)).await {
+                total += count;
+            } else {
+                self.anonymous.put_back(kind, count);
             }
-            self.anonymous.put_back(kind, count);
         }
         failed.map_or(Ok(total), Err)
+    }
+
+    /// Writes a row, unless one before it could not be written. Whether it is written.
+    async fn write_unless(&self, failed: &mut Option<StoreError>, row: impl FnOnce() -> AuditEntry) -> bool {
+        if failed.is_none() {
+            *failed = self.store.audit(row()).await.err();
+            return failed.is_none();
+        }
+        false
     }
 }
 
