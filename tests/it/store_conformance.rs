@@ -105,6 +105,29 @@ impl Bench {
         assert!(matches!(double.await.unwrap(), Err(StoreError::Corrupt(_))));
     }
 
+    /// Asks for two uploads while somebody else holds the database until `release`, and gives the second up meanwhile.
+    pub(crate) async fn two_uploads_of_which_one_is_given_up(
+        self: &Arc<Self>,
+        release: impl Future<Output = ()>,
+    ) -> (ObjectId, ObjectId) {
+        let issue = |object| {
+            let bench = self.clone();
+            tokio::spawn(async move { bench.store.issue_upload(bench.issue(&object, QUOTA)).await })
+        };
+        let (first, second) = (self.object("where2eat", 10), self.object("where2eat", 10));
+        let ids = (first.id, second.id);
+        let waiting = issue(first);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let gone = issue(second);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        gone.abort();
+        assert!(gone.await.unwrap_err().is_cancelled());
+        release.await;
+        assert_eq!(waiting.await.unwrap().unwrap(), IssueOutcome::Issued);
+        self.store.probe().await.unwrap();
+        ids
+    }
+
     pub(crate) fn issue(&self, object: &Object, quota: QuotaLimit) -> IssueUpload {
         IssueUpload {
             object: std::sync::Arc::new(object.clone()),

@@ -116,22 +116,10 @@ async fn a_write_whose_caller_went_away_before_it_began_is_not_done() {
     let bench = postgres.bench();
     let mut other = postgres.database.connection().await;
     sqlx::raw_sql("BEGIN; LOCK TABLE app_usage").execute(&mut other).await.unwrap();
-    let issue = |object| {
-        let bench = bench.clone();
-        tokio::spawn(async move { bench.store.issue_upload(bench.issue(&object, QUOTA)).await })
-    };
-    let (first, second) = (bench.object("where2eat", 10), bench.object("where2eat", 10));
-    let waiting = issue(first.clone());
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let gone = issue(second.clone());
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    gone.abort();
-    assert!(gone.await.unwrap_err().is_cancelled());
-    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
-    assert_eq!(waiting.await.unwrap().unwrap(), IssueOutcome::Issued);
-    bench.store.probe().await.unwrap();
-    assert!(bench.store.object(first.id).await.unwrap().is_some());
-    assert!(bench.store.object(second.id).await.unwrap().is_none());
+    let release = async { _ = sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap() };
+    let (first, second) = bench.two_uploads_of_which_one_is_given_up(release).await;
+    assert!(bench.store.object(first).await.unwrap().is_some());
+    assert!(bench.store.object(second).await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -300,21 +300,9 @@ async fn a_write_whose_caller_went_away_before_it_began_is_not_done() {
     let bench = sqlite.bench();
     let other = sqlite.other();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let issue = |object| {
-        let bench = bench.clone();
-        tokio::spawn(async move { bench.store.issue_upload(bench.issue(&object, QUOTA)).await })
-    };
-    let (first, second) = (bench.object("where2eat", 10), bench.object("where2eat", 10));
-    let waiting = issue(first.clone());
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let gone = issue(second.clone());
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    gone.abort();
-    assert!(gone.await.unwrap_err().is_cancelled());
-    other.execute_batch("COMMIT").unwrap();
-    assert_eq!(waiting.await.unwrap().unwrap(), IssueOutcome::Issued);
-    bench.store.probe().await.unwrap();
-    assert_eq!(assert_consistent(bench.store.as_ref(), "where2eat").await, [first.id]);
+    let release = async { other.execute_batch("COMMIT").unwrap() };
+    let (first, _) = bench.two_uploads_of_which_one_is_given_up(release).await;
+    assert_eq!(assert_consistent(bench.store.as_ref(), "where2eat").await, [first]);
 }
 
 #[tokio::test]
