@@ -109,13 +109,33 @@ as_root() {
   fi
 }
 
+# apt_install LOG PACKAGE…: with apt-get, as root or by sudo. An old package list is the usual reason for a first failure: one
+# update, one more try. False where it cannot, with the end of the log where it was tried. With RUNLEVEL=1 before it no
+# service of a package is started.
+apt_install() {
+  local log=$1 begun
+  shift
+  command -v apt-get >/dev/null && { ((EUID == 0)) || command -v sudo >/dev/null; } || return 1
+  begun=$(now_ms)
+  say "installing $* with apt-get (first time only)"
+  local install=(env DEBIAN_FRONTEND=noninteractive ${RUNLEVEL:+"RUNLEVEL=$RUNLEVEL"} apt-get
+    -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "$@")
+  if as_root "${install[@]}" >"$log" 2>&1 ||
+    { as_root apt-get update && as_root "${install[@]}"; } >>"$log" 2>&1; then
+    say "installed $* in $(took "$begun")"
+    return 0
+  fi
+  last_lines "$log"
+  return 1
+}
+
 CLAMD_PACKAGES=(clamav-daemon clamav-freshclam clamdscan clamav-testfiles)
 
 # Debian keeps clamd in /usr/sbin, which is not in the PATH of ordinary users.
 find_clamd() { PATH=$PATH:/usr/sbin:/usr/local/sbin command -v clamd; }
 
 install_clamd() {
-  local package missing=() log=$LOGS/install-clamd.log begun
+  local package missing=()
   if command -v dpkg-query >/dev/null; then
     for package in "${CLAMD_PACKAGES[@]}"; do
       [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
@@ -124,18 +144,7 @@ install_clamd() {
     missing=("${CLAMD_PACKAGES[@]}")
   fi
   ((${#missing[@]})) || return 0
-  if command -v apt-get >/dev/null && { ((EUID == 0)) || command -v sudo >/dev/null; }; then
-    begun=$(now_ms)
-    say "installing ${missing[*]} with apt-get (first time only)"
-    local install=(env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "${missing[@]}")
-    # An old package list is the usual reason for a first failure: one update, one more try.
-    if as_root "${install[@]}" >"$log" 2>&1 ||
-      { as_root apt-get update && as_root "${install[@]}"; } >>"$log" 2>&1; then
-      say "installed ${missing[*]} in $(took "$begun")"
-      return 0
-    fi
-    last_lines "$log"
-  fi
+  apt_install "$LOGS/install-clamd.log" "${missing[@]}" && return 0
   if find_clamd >/dev/null; then
     warn "could not install ${missing[*]}; going on with the clamd that is here"
     return 0

@@ -19,21 +19,9 @@ postgres_directory() {
 }
 
 install_postgres() {
-  local log=$LOGS/install-postgres.log begun
   postgres_directory >/dev/null && return 0
-  if command -v apt-get >/dev/null && { ((EUID == 0)) || command -v sudo >/dev/null; }; then
-    begun=$(now_ms)
-    say "installing postgresql with apt-get (first time only)"
-    # The package would start a cluster of the machine's own; ours is made by start_postgres.
-    local install=(env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -y --no-install-recommends
-      postgresql-15 postgresql-client-15)
-    if as_root "${install[@]}" >"$log" 2>&1 ||
-      { as_root apt-get update && as_root "${install[@]}"; } >>"$log" 2>&1; then
-      say "installed postgresql in $(took "$begun")"
-      return 0
-    fi
-    last_lines "$log"
-  fi
+  # The package would start a cluster of the machine's own; ours is made by start_postgres.
+  apt_install "$LOGS/install-postgres.log" postgresql-15 postgresql-client-15 && return 0
   printf '%s\n' "error: PostgreSQL is missing and could not be installed" \
     "  as root: apt-get install --no-install-recommends postgresql-15 postgresql-client-15" >&2
   return 1

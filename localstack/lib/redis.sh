@@ -3,20 +3,8 @@
 # restart, kill or freeze them.
 
 install_redis() {
-  local log=$LOGS/install-redis.log begun
   command -v redis-server >/dev/null && return 0
-  if command -v apt-get >/dev/null && { ((EUID == 0)) || command -v sudo >/dev/null; }; then
-    begun=$(now_ms)
-    say "installing redis with apt-get (first time only)"
-    local install=(env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -y --no-install-recommends
-      redis-server)
-    if as_root "${install[@]}" >"$log" 2>&1 ||
-      { as_root apt-get update && as_root "${install[@]}"; } >>"$log" 2>&1; then
-      say "installed redis in $(took "$begun")"
-      return 0
-    fi
-    last_lines "$log"
-  fi
+  apt_install "$LOGS/install-redis.log" redis-server && return 0
   printf '%s\n' "error: Redis is missing and could not be installed" \
     "  as root: apt-get install --no-install-recommends redis-server" >&2
   return 1

@@ -4,17 +4,10 @@
 
 # install_package FILE PACKAGE: unless FILE (a program's or a library's path) is there already.
 install_package() {
-  local package=$2 log=$LOGS/install-$2.log
+  local package=$2
   [ -e "$1" ] && return 0
-  if command -v apt-get >/dev/null && { ((EUID == 0)) || command -v sudo >/dev/null; }; then
-    say "installing $package with apt-get (first time only)"
-    local install=(env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -o DPkg::Lock::Timeout=120 install -y
-      --no-install-recommends "$package")
-    as_root "${install[@]}" >"$log" 2>&1 ||
-      { as_root apt-get update && as_root "${install[@]}"; } >>"$log" 2>&1 || true
-    [ -e "$1" ] && return 0
-    last_lines "$log"
-  fi
+  RUNLEVEL=1 apt_install "$LOGS/install-$2.log" "$package" || true
+  [ -e "$1" ] && return 0
   printf '%s\n' "error: $package is missing and could not be installed" \
     "  as root: apt-get install --no-install-recommends $package" >&2
   return 1
