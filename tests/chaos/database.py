@@ -39,16 +39,22 @@ CREATE TRIGGER chaos_held AFTER INSERT OR UPDATE OF held_bytes ON objects FOR EA
 CREATE TRIGGER chaos_usage AFTER UPDATE ON app_usage FOR EACH ROW EXECUTE FUNCTION chaos_usage();
 """
 
-# Loses one audit entry in twenty, and forgets one reservation in three.
+# Loses the audit entry of one issuance in ten, and forgets one reservation in three; counted, so that no run has none.
 SABOTAGE = """
+CREATE SEQUENCE sabotaged_issuances;
+CREATE SEQUENCE sabotaged_reservations;
 CREATE FUNCTION sabotage_audit() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF random() < 0.05 THEN RETURN NULL; END IF;
+    IF NEW.entry::jsonb ->> 'action' <> 'requestUpload' OR NEW.entry::jsonb ->> 'outcome' <> 'allowed' THEN
+        RETURN NEW;
+    END IF;
+    IF nextval('sabotaged_issuances') % 10 = 0 THEN RETURN NULL; END IF;
     RETURN NEW;
 END $$;
 CREATE FUNCTION sabotage_usage() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF random() < 0.3 AND NEW.bytes > OLD.bytes THEN NEW.bytes := OLD.bytes; END IF;
+    IF NEW.bytes <= OLD.bytes THEN RETURN NEW; END IF;
+    IF nextval('sabotaged_reservations') % 3 = 0 THEN NEW.bytes := OLD.bytes; END IF;
     RETURN NEW;
 END $$;
 CREATE TRIGGER sabotage_audit BEFORE INSERT ON audit FOR EACH ROW EXECUTE FUNCTION sabotage_audit();
