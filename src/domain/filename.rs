@@ -7,7 +7,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 /// A sanitised file name: 1 to 120 bytes of UTF-8, safe as a key segment and in a `Content-Disposition` header.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -39,7 +39,10 @@ impl Filename {
         if original.len() > Self::MAX_ORIGINAL {
             return Err(FilenameError::TooLong);
         }
-        let cleaned: String = original.nfc().filter_map(safe).collect();
+        let cleaned: String = match is_nfc_quick(original.chars()) {
+            IsNormalized::Yes => original.chars().filter_map(safe).collect(),
+            _ => original.nfc().filter_map(safe).collect(),
+        };
         let trimmed = cleaned.trim_start_matches(['.', ' ', '-', '_']).trim_end_matches(['.', ' ']);
         if !trimmed.chars().any(char::is_alphanumeric) {
             return Err(FilenameError::Empty);

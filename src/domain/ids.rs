@@ -40,13 +40,16 @@ macro_rules! generated_id {
             pub fn uuid(self) -> Uuid {
                 self.0
             }
+
+            /// The id as text, without an allocation.
+            pub fn text(self) -> IdText {
+                IdText::new($prefix, self.0)
+            }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str($prefix)?;
-                let mut buffer = Uuid::encode_buffer();
-                f.write_str(self.0.simple().encode_lower(&mut buffer))
+                f.write_str(self.text().as_str())
             }
         }
 
@@ -64,8 +67,28 @@ macro_rules! generated_id {
             }
         }
 
-        written_as_text!($name);
+        written_as_text!($name, |id| id.text().as_str());
     };
+}
+
+/// A generated id as text, on the stack.
+#[derive(Clone, Copy, Debug)]
+pub struct IdText([u8; 36]);
+
+impl IdText {
+    fn new(prefix: &str, uuid: Uuid) -> Self {
+        let mut text = [0; 36];
+        let (start, digits) = text.split_at_mut(4);
+        start.copy_from_slice(prefix.as_bytes());
+        uuid.simple().encode_lower(digits);
+        Self(text)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        // A prefix and digits: always text.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
 }
 
 generated_id!(
@@ -104,7 +127,7 @@ macro_rules! name {
             }
         }
 
-        written_as_text!($name);
+        written_as_text!($name, |name| name.as_str());
     };
 }
 
@@ -170,7 +193,7 @@ impl fmt::Display for TokenId {
     }
 }
 
-written_as_text!(TokenId);
+written_as_text!(TokenId, |id| id.as_str());
 
 #[cfg(test)]
 mod tests {

@@ -202,8 +202,9 @@ impl ObjectKeys {
     /// # Errors
     /// [`KeyError::TooLong`] where the staging key would exceed [`MAX_KEY`].
     pub fn new(staging: &Prefix, app: &Prefix, id: ObjectId, filename: &Filename) -> Result<Self, KeyError> {
-        let served = format!("{app}{id}/{filename}");
-        let staged = format!("{staging}{served}");
+        let id = id.text();
+        let served = [app.as_str(), id.as_str(), "/", filename.as_str()].concat();
+        let staged = [staging.as_str(), &served].concat();
         if staged.len() > MAX_KEY {
             return Err(KeyError::TooLong);
         }
@@ -242,21 +243,27 @@ impl PrefixTemplate {
         if !self.0.contains('{') {
             return Ok(Prefix(self.0.clone()));
         }
-        let date = now.to_zoned(TimeZone::UTC).date();
-        let mut rendered = self
-            .0
-            .replace("{app}", who.app.as_str())
-            .replace("{workflow}", who.workflow.as_str())
-            .replace("{yyyy}", &format!("{:04}", date.year()))
-            .replace("{mm}", &format!("{:02}", date.month()))
-            .replace("{dd}", &format!("{:02}", date.day()));
-        if rendered.contains("{user}") {
-            let user = who.user.as_deref().ok_or(KeyError::NoUser)?;
-            if user.contains('/') {
-                return Err(KeyError::Segment);
+        let date = || now.to_zoned(TimeZone::UTC).date();
+        let mut rendered = String::with_capacity(MAX_KEY / 8);
+        let mut rest = &*self.0;
+        while let Some((before, after)) = rest.split_once('{') {
+            let (name, behind) = after.split_once('}').ok_or(KeyError::Placeholder)?;
+            rendered.push_str(before);
+            match name {
+                "app" => rendered.push_str(who.app.as_str()),
+                "workflow" => rendered.push_str(who.workflow.as_str()),
+                "user" => match who.user.as_deref().ok_or(KeyError::NoUser)? {
+                    user if user.contains('/') => return Err(KeyError::Segment),
+                    user => rendered.push_str(user),
+                },
+                "yyyy" => rendered.push_str(&format!("{:04}", date().year())),
+                "mm" => rendered.push_str(&format!("{:02}", date().month())),
+                "dd" => rendered.push_str(&format!("{:02}", date().day())),
+                _ => return Err(KeyError::Placeholder),
             }
-            rendered = rendered.replace("{user}", user);
+            rest = behind;
         }
+        rendered.push_str(rest);
         rendered.parse()
     }
 }

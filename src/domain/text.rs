@@ -21,18 +21,32 @@ pub(crate) fn without_tokens(text: &str) -> String {
     safe
 }
 
-/// Implements `Debug` and serde for types that have `Display` and `FromStr`.
+/// Implements `Debug` and serde for a type that has `Display` and `FromStr`; `|value| text` says how to get at its text
+/// without `Display`, where that is cheaper.
 macro_rules! written_as_text {
-    ($($name:ty),+ $(,)?) => {$(
-        impl ::std::fmt::Debug for $name {
-            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
-                ::std::fmt::Display::fmt(self, f)
+    ($name:ty, |$value:ident| $text:expr) => {
+        written_as_text!(@read $name);
+
+        impl ::serde::Serialize for $name {
+            fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let $value = self;
+                serializer.serialize_str($text)
             }
         }
+    };
+    ($name:ty) => {
+        written_as_text!(@read $name);
 
         impl ::serde::Serialize for $name {
             fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
+            }
+        }
+    };
+    (@read $name:ty) => {
+        impl ::std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                ::std::fmt::Display::fmt(self, f)
             }
         }
 
@@ -42,7 +56,7 @@ macro_rules! written_as_text {
                 text.parse().map_err(::serde::de::Error::custom)
             }
         }
-    )+};
+    };
 }
 
 pub(crate) use written_as_text;

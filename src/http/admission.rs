@@ -18,7 +18,7 @@ use super::context;
 use super::problem::Problem;
 
 /// How long a refusal waits.
-const PAUSE: Duration = Duration::from_millis(250);
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The bound of one listener.
 #[derive(Debug)]

@@ -14,7 +14,10 @@ use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use serde::Deserialize;
+use tracing::Subscriber;
+use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
@@ -53,7 +56,7 @@ pub enum LogFormat {
 pub enum TelemetryError {
     /// The filter is not one.
     #[error("telemetry.filter: {0}")]
-    Filter(#[from] tracing_subscriber::filter::ParseError),
+    Filter(#[from] ParseError),
     /// The collector's address cannot be used.
     #[error("telemetry.otlp_endpoint: {0}")]
     Otlp(#[from] opentelemetry_otlp::ExporterBuildError),
@@ -83,7 +86,7 @@ impl Drop for Telemetry {
 /// # Errors
 /// [`TelemetryError`] where the configuration cannot be used or telemetry is set up already.
 pub fn init(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
-    let filter = EnvFilter::try_new(&config.filter)?;
+    let filter = filter(&config.filter)?;
     let logs = match config.log {
         LogFormat::Human if std::io::stderr().is_terminal() => {
             tracing_subscriber::fmt::layer().with_writer(std::io::stderr).boxed()
@@ -106,6 +109,15 @@ pub fn init(config: &TelemetryConfig) -> Result<Telemetry, TelemetryError> {
         .try_init()
         .map_err(|error| TelemetryError::Twice(error.to_string()))?;
     Ok(Telemetry { metrics: recorder()?, traces })
+}
+
+/// Most filters name targets and levels alone; those cost nothing when a span is entered, which every request does at each
+/// step.
+fn filter<S: Subscriber + for<'s> LookupSpan<'s>>(text: &str) -> Result<Box<dyn Layer<S> + Send + Sync>, ParseError> {
+    match text.parse::<Targets>() {
+        Ok(targets) if targets.default_level().is_some() => Ok(targets.boxed()),
+        _ => Ok(EnvFilter::try_new(text)?.boxed()),
+    }
 }
 
 /// How long one export of spans may take; those of a collector that is away are dropped.
@@ -165,4 +177,20 @@ fn describe() {
     describe_gauge!("vestibule_scanner_slots", "Scans that a server may get at the same time");
     describe_gauge!("vestibule_scanner_scans", "Scans that a server has");
     describe_gauge!("vestibule_scanner_queued", "Commands of anybody that wait for one of a server's threads");
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing_subscriber::Registry;
+
+    use super::filter;
+
+    #[test]
+    fn filters_name_targets_levels_and_spans() {
+        for text in ["info", "warn,vestibule=debug", "vestibule=debug", "info,vestibule[request{method=GET}]=trace", ""]
+        {
+            assert!(filter::<Registry>(text).is_ok(), "{text}");
+        }
+        assert!(filter::<Registry>("info,vestibule=loud").is_err());
+    }
 }

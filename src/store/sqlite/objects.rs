@@ -50,7 +50,7 @@ pub(super) fn issue_upload(
             object.environment.as_str(),
             idempotency.key,
             idempotency.body.0,
-            object.id.to_string(),
+            object.id.text().as_str(),
             object.created_at.as_microsecond(),
         ])?;
     }
@@ -95,7 +95,7 @@ fn repeated(
 /// See [`crate::store::Store::issue_download`].
 pub(super) fn issue_download(batch: &mut Batch<'_>, issue: &IssueDownload, audit: &AuditLine) -> Result<bool, Failure> {
     let mut query = batch.conn.prepare_cached("SELECT revision FROM objects WHERE id = ?1")?;
-    let revision: Option<i64> = query.query_row([issue.object.to_string()], |row| row.get(0)).optional()?;
+    let revision: Option<i64> = query.query_row([issue.object.text().as_str()], |row| row.get(0)).optional()?;
     if revision != Some(int(issue.revision)) {
         return Ok(false);
     }
@@ -106,8 +106,8 @@ pub(super) fn issue_download(batch: &mut Batch<'_>, issue: &IssueDownload, audit
         )?;
         insert.execute(params![
             link.hash,
-            issue.object.to_string(),
-            issue.grant.to_string(),
+            issue.object.text().as_str(),
+            issue.grant.text().as_str(),
             link.token.as_str(),
             link.disposition.as_str(),
             link.expires_at.as_microsecond(),

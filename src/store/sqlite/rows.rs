@@ -112,8 +112,8 @@ pub(super) const INSERT_OBJECT: &str = concat!(
 /// Writes a new object, which holds its declared size, with a statement of [`INSERT_OBJECT`].
 pub(super) fn insert_object(insert: &mut Statement<'_>, object: &Object) -> Result<(), Failure> {
     insert.execute(params![
-        object.id.to_string(),
-        object.grant.to_string(),
+        object.id.text().as_str(),
+        object.grant.text().as_str(),
         object.app.as_str(),
         object.workflow.as_str(),
         object.token.as_str(),

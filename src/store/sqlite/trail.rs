@@ -68,11 +68,12 @@ impl<'c> Trail<'c> {
     /// Writes an entry.
     pub(super) fn record(&mut self, conn: &'c Connection, line: &AuditLine) -> Result<(), Failure> {
         let sql = "INSERT INTO audit (time, app, token_id, object_id, entry) VALUES (?1, ?2, ?3, ?4, ?5)";
+        let object = line.object.map(|object| object.text());
         self.insert.get(conn, sql)?.execute(params![
             line.time.as_microsecond(),
             line.app.as_ref().map(|app| app.as_str()),
             line.token.as_ref().map(|token| token.as_str()),
-            line.object.map(|object| object.to_string()),
+            object.as_ref().map(|object| object.as_str()),
             line.json,
         ])?;
         self.note(conn, line)?;
