@@ -199,8 +199,9 @@ class Theatre:
         self.run.scene.localstack.thaw()
 
     def messenger(self, act):
-        """LocalStack may be frozen itself; then the messenger does not come through either."""
-        if not any(f.name == "freezeStorage" and f.begin <= self.run.clock() <= f.end for f in self.run.plan.faults):
+        """LocalStack may be frozen itself; then the messenger does not come through either, and who would wait for it
+        here could not thaw it."""
+        if not self.run.scene.localstack.frozen:
             act()
 
     def begin_purgeEvents(self, _):

@@ -66,6 +66,8 @@ def _as(user):
 class Process:
     """A program that may be killed, frozen and started again."""
 
+    frozen = False
+
     def __init__(self, name, argv, log, environment=None, user=None):
         self.name, self.argv, self.log = name, argv, Path(log)
         self.environment, self.user = environment, user
@@ -110,12 +112,14 @@ class Process:
                 raise Failed(f"{self.name} (pid {self.pid}) did not end within {seconds} s") from None
 
     def freeze(self):
+        self.frozen = True
         for pid in self.family():
             send(pid, signal.SIGSTOP)
 
     def thaw(self):
         for pid in reversed(self.family()):
             send(pid, signal.SIGCONT)
+        self.frozen = False
 
     def family(self):
         """The process and its children. Children may have sessions of their own, as PostgreSQL's have."""
