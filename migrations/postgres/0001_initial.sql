@@ -37,14 +37,14 @@ CREATE TABLE objects (
     held_bytes        bigint                      -- what counts against the quota; NULL once it was given back
 ) PARTITION BY RANGE (id);
 
--- An app's objects, newest first.
-CREATE INDEX objects_by_app ON objects (app, id DESC);
--- The same in one state: without it, a state that is rare is looked for in all of them.
-CREATE INDEX objects_by_state ON objects (app, state, id DESC);
+-- An app's objects, newest first, and the same in one state: without that, a state that is rare is looked for in all of
+-- them. What was only asked for is not in them, so that a URL, which is most of all writes, changes no page of every app.
+CREATE INDEX objects_by_app ON objects (app, id DESC) WHERE state <> 'issued';
+CREATE INDEX objects_by_state ON objects (app, state, id DESC) WHERE state <> 'issued';
 -- What waits for review, of every app: rare among all objects.
 CREATE INDEX objects_held ON objects (id DESC) WHERE state IN ('quarantined', 'unscannable');
--- What the sweep looks for: small, because an object leaves it with its first transition.
-CREATE INDEX objects_expirable ON objects (upload_expires_at) WHERE state = 'issued';
+-- What the sweep looks for, and an app's open uploads: small, because an object leaves it with its first transition.
+CREATE INDEX objects_issued ON objects (upload_expires_at, app, id) WHERE state = 'issued';
 
 -- How many objects are in each state: the sum over the shards. Every committer adds to a shard of its own, so that no
 -- row is one that everybody waits for.

@@ -54,28 +54,33 @@ pub(super) async fn object_at(conn: &mut PgConnection, app: &AppName, path: &str
 
 pub(super) async fn objects(conn: &mut PgConnection, query: &ObjectQuery) -> Result<Vec<Object>, Failure> {
     macro_rules! page {
-        ($app:literal, $state:literal) => {
+        ($filter:literal) => {
             concat!(
                 "SELECT ",
                 object_columns!(),
                 " FROM objects WHERE ",
-                $app,
-                " AND ",
-                $state,
+                $filter,
                 " AND id < $2 AND starts_with(served_path, $4) ORDER BY id DESC LIMIT $5"
             )
         };
     }
     // A text for each, so that every one is read from the index that fits it, or from the table.
     let sql = match (&query.app, query.state) {
-        (Some(_), Some(_)) => page!("app = $1", "state = $3"),
-        (Some(_), None) => page!("app = $1", "$3::text IS NULL"),
-        // What waits for review is rare among all objects; the first condition is that of its index.
+        (Some(_), Some(State::Issued)) => page!("app = $1 AND state = 'issued' AND $3::text = 'issued'"),
+        (Some(_), Some(_)) => page!("app = $1 AND state <> 'issued' AND state = $3"),
+        (Some(_), None) => concat!(
+            "SELECT * FROM (",
+            page!("app = $1 AND state = 'issued' AND $3::text IS NULL"),
+            ") AS issued UNION ALL SELECT * FROM (",
+            page!("app = $1 AND state <> 'issued'"),
+            ") AS others ORDER BY id DESC LIMIT $5"
+        ),
+        // What waits for review is rare among all objects; the second condition is that of its index.
         (None, Some(State::Quarantined | State::Unscannable)) => {
-            page!("$1::text IS NULL AND state IN ('quarantined', 'unscannable')", "state = $3")
+            page!("$1::text IS NULL AND state IN ('quarantined', 'unscannable') AND state = $3")
         }
-        (None, Some(_)) => page!("$1::text IS NULL", "state = $3"),
-        (None, None) => page!("$1::text IS NULL", "$3::text IS NULL"),
+        (None, Some(_)) => page!("$1::text IS NULL AND state = $3"),
+        (None, None) => page!("$1::text IS NULL AND $3::text IS NULL"),
     };
     let rows = sqlx::query(sql)
         .bind(query.app.as_ref().map(|app| app.as_str()))

@@ -29,27 +29,33 @@ pub(super) fn object_at(conn: &Connection, app: &AppName, path: &str) -> Result<
 }
 
 macro_rules! page {
-    ($app:literal, $state:literal) => {
+    ($from:literal, $filter:literal) => {
         concat!(
             "SELECT ",
             object_columns!(),
-            " FROM objects WHERE ",
-            $app,
-            " AND ",
-            $state,
+            " FROM ",
+            $from,
+            " WHERE ",
+            $filter,
             " AND id < ?2 AND substr(served_path, 1, length(?4)) = ?4
               ORDER BY id DESC LIMIT ?5"
         )
     };
 }
 
+/// An app's open uploads, out of everybody's: those are few, because they expire.
+const ISSUED: &str = page!("objects INDEXED BY objects_issued", "app = ?1 AND state = 'issued'");
+
 /// A page of each state, merged: there is no index on an app's objects alone, and one fewer to write for each URL.
 static OF_EVERY_STATE: LazyLock<String> = LazyLock::new(|| {
-    let of = |state: State| {
-        let page = page!("app = ?1 AND ?3 IS NULL", "state = '{state}'").replace("{state}", state.as_str());
-        format!("SELECT * FROM ({page})")
+    let of = |state: State| match state {
+        State::Issued => ISSUED.to_owned(),
+        // The second condition is that of the index.
+        state => page!("objects", "app = ?1 AND ?3 IS NULL AND state <> 'issued' AND state = '{state}'")
+            .replace("{state}", state.as_str()),
     };
-    format!("{} ORDER BY id DESC LIMIT ?5", State::ALL.map(of).join(" UNION ALL "))
+    let pages = State::ALL.map(|state| format!("SELECT * FROM ({})", of(state)));
+    format!("{} ORDER BY id DESC LIMIT ?5", pages.join(" UNION ALL "))
 });
 
 pub(super) fn objects(conn: &Connection, query: &ObjectQuery) -> Result<Vec<Object>, Failure> {
@@ -59,14 +65,15 @@ pub(super) fn objects(conn: &Connection, query: &ObjectQuery) -> Result<Vec<Obje
     // A text for each, so that every one is read from the index that fits it, or from the table.
     let app = query.app.as_ref().map(|app| app.as_str());
     let sql = match (app, query.state) {
-        (Some(_), Some(_)) => page!("app = ?1", "state = ?3"),
+        (Some(_), Some(State::Issued)) => ISSUED,
+        (Some(_), Some(_)) => page!("objects", "app = ?1 AND state <> 'issued' AND state = ?3"),
         (Some(_), None) => OF_EVERY_STATE.as_str(),
         // What waits for review is rare among all objects: it is gathered app by app.
         (None, Some(State::Quarantined | State::Unscannable)) => {
-            page!("?1 IS NULL AND app IN (SELECT app FROM app_usage)", "state = ?3")
+            page!("objects", "?1 IS NULL AND app IN (SELECT app FROM app_usage) AND state <> 'issued' AND state = ?3")
         }
-        (None, Some(_)) => page!("?1 IS NULL", "state = ?3"),
-        (None, None) => page!("?1 IS NULL", "?3 IS NULL"),
+        (None, Some(_)) => page!("objects", "?1 IS NULL AND state = ?3"),
+        (None, None) => page!("objects", "?1 IS NULL AND ?3 IS NULL"),
     };
     many(conn, sql, &[&app, &before, &state, &query.prefix, &count], rows::object)
 }

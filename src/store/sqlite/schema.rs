@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../../migrations/sqlite/0002_cheaper_inserts.sql"),
     include_str!("../../../migrations/sqlite/0003_audit_blocks.sql"),
+    include_str!("../../../migrations/sqlite/0004_issued_apart.sql"),
 ];
 
 /// The version of the schema that this program brings.
