@@ -44,7 +44,7 @@ CREATE INDEX objects_by_state ON objects (app, state, id DESC) WHERE state <> 'i
 -- What waits for review, of every app: rare among all objects.
 CREATE INDEX objects_held ON objects (id DESC) WHERE state IN ('quarantined', 'unscannable');
 -- What the sweep looks for, and an app's open uploads: small, because an object leaves it with its first transition.
-CREATE INDEX objects_issued ON objects (upload_expires_at, app, id) WHERE state = 'issued';
+CREATE INDEX objects_issued ON objects (id DESC, app, upload_expires_at) WHERE state = 'issued';
 
 -- How many objects are in each state: the sum over the shards. Every committer adds to a shard of its own, so that no
 -- row is one that everybody waits for.

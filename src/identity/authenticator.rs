@@ -1,8 +1,10 @@
 //! From a presented token to a principal, with a short-lived cache before the store.
 //!
 //! What was read may be used for [`MAX_AGE`], counted from the *start* of the read, so that a revocation by any process
-//! is effective everywhere within a second (P7) however slow the read was. A revocation by this process is effective at
-//! once. Secrets are compared on every call, cached or not. A store that is away refuses everybody (P6).
+//! is effective everywhere within a second (P7) however slow the read was. After that it may be used for as long again as
+//! the store says that no token has changed since, which is one read for all tokens together. A revocation by this
+//! process is effective at once. Secrets are compared on every call, cached or not. A store that is away refuses everybody
+//! (P6).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +13,7 @@ use std::time::{Duration, Instant};
 use moka::sync::Cache;
 use tokio::sync::Mutex;
 
+use super::changes::Changes;
 use super::token::{self, Identity, PresentedToken, Token, TokenKind};
 use crate::clock::Clock;
 use crate::domain::ids::TokenId;
@@ -18,12 +21,14 @@ use crate::domain::principal::{Operator, Principal};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::store::{Store, StoreError, TokenRecord};
 
-/// How long a token's record is used without asking the store again.
+/// How long a token's record, or that no token has changed, is believed without asking the store again.
 pub const MAX_AGE: Duration = Duration::from_millis(500);
+/// How long a token's record is used at most, for what changes a table behind the gateway's back.
+const LONGEST: Duration = Duration::from_secs(10);
 /// Tokens that are remembered at most, unknown ones included.
-const CAPACITY: u64 = 10_000;
+const CAPACITY: u64 = 20_000;
 /// How long a look-up waits for another one of the same token before it goes by itself.
-const PATIENCE: Duration = Duration::from_millis(50);
+pub(super) const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Why nobody was authenticated.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +48,7 @@ pub struct Authenticator {
     cache: Cache<TokenId, Arc<Remembered>>,
     /// One look-up at a time for each token.
     gates: Cache<TokenId, Arc<Mutex<()>>>,
+    changes: Changes,
     /// Counts the revocations of this process: what was read before the last one is not remembered.
     revocations: AtomicU64,
 }
@@ -50,6 +56,8 @@ pub struct Authenticator {
 /// What a read has found.
 struct Remembered {
     read_at: Instant,
+    /// The generation of tokens before the read.
+    generation: u64,
     found: Option<Known>,
 }
 
@@ -67,11 +75,11 @@ enum Who {
 impl Authenticator {
     /// An authenticator in front of `store`.
     pub fn new(store: Arc<dyn Store>, clock: Clock) -> Self {
-        let cache = || Cache::builder().max_capacity(CAPACITY);
         Self {
+            changes: Changes::new(store.clone()),
             store,
             clock,
-            cache: cache().time_to_live(MAX_AGE).build(),
+            cache: Cache::builder().max_capacity(CAPACITY).time_to_live(LONGEST).build(),
             gates: Cache::builder().max_capacity(CAPACITY).time_to_idle(Duration::from_secs(60)).build(),
             revocations: AtomicU64::new(0),
         }
@@ -142,24 +150,28 @@ impl Authenticator {
     }
 
     async fn look_up(&self, id: &TokenId) -> Result<Arc<Remembered>, StoreError> {
-        if let Some(remembered) = self.remembered(id) {
+        if let Some(remembered) = self.remembered(id).await? {
             return Ok(remembered);
         }
         let gate = self.gates.get_with_by_ref(id, Arc::default);
         // Whoever waits too long asks by himself: a store that hangs must not hang its callers one after the other.
         let _turn = tokio::time::timeout(PATIENCE, gate.lock()).await;
-        if let Some(remembered) = self.remembered(id) {
+        if let Some(remembered) = self.remembered(id).await? {
             return Ok(remembered);
         }
         self.read(id).await
     }
 
-    fn remembered(&self, id: &TokenId) -> Option<Arc<Remembered>> {
-        self.cache.get(id).filter(|remembered| remembered.read_at.elapsed() < MAX_AGE)
+    async fn remembered(&self, id: &TokenId) -> Result<Option<Arc<Remembered>>, StoreError> {
+        let Some(remembered) = self.cache.get(id) else { return Ok(None) };
+        let age = remembered.read_at.elapsed();
+        let good = age < MAX_AGE || (age < LONGEST && self.changes.generation().await? == remembered.generation);
+        Ok(good.then_some(remembered))
     }
 
     async fn read(&self, id: &TokenId) -> Result<Arc<Remembered>, StoreError> {
         let revocations = self.revocations.load(Ordering::SeqCst);
+        let generation = self.changes.last_known();
         let read_at = Instant::now();
         let found = self.store.token(id).await?.map(|record| {
             let who = match Identity::of(&record) {
@@ -168,7 +180,7 @@ impl Authenticator {
             };
             Known { record, who }
         });
-        let remembered = Arc::new(Remembered { read_at, found });
+        let remembered = Arc::new(Remembered { read_at, generation, found });
         self.cache.insert(id.clone(), remembered.clone());
         // A revocation between the read and the insertion has invalidated too early for this entry.
         if self.revocations.load(Ordering::SeqCst) != revocations {

@@ -6,6 +6,7 @@
 //! may do; that is `policy`.
 
 mod authenticator;
+mod changes;
 mod token;
 
 pub use authenticator::{AuthError, Authenticator, MAX_AGE};

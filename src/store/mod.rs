@@ -153,6 +153,10 @@ pub trait Store: Send + Sync {
     async fn prune_audit(&self, before: Timestamp, audit: AuditEntry) -> Result<u64, StoreError>;
 }
 
+/// The [`Store::setting`] that has another value after each creation and each revocation of a token: where it is as it was,
+/// so are all tokens.
+pub const TOKENS_AS_OF: &str = "tokens_as_of";
+
 /// A fresh lease id and its end; what [`Store::claim_jobs`] needs.
 #[derive(Clone, Debug)]
 pub struct ClaimJobs {

@@ -7,7 +7,7 @@ use vestibule::clock::Clock;
 use vestibule::domain::audit::AuditAction;
 use vestibule::domain::principal::Environment;
 use vestibule::domain::refusal::Reason;
-use vestibule::identity::{AuthError, Authenticator, Token, TokenKind};
+use vestibule::identity::{AuthError, Authenticator, MAX_AGE, Token, TokenKind};
 use vestibule::store::sqlite::{SqliteOptions, SqliteStore};
 use vestibule::store::{Store, TokenHolder, TokenRecord};
 
@@ -105,4 +105,25 @@ async fn p7_a_revocation_by_another_process_is_effective_within_a_second() {
         assert!(revoked.elapsed() < Duration::from_secs(1), "still accepted");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+#[tokio::test]
+async fn p7_a_token_that_is_remembered_for_long_is_forgotten_when_any_token_changes() {
+    let gateway = Gateway::start();
+    let (token, record) = gateway.issue(LIVE).await;
+    let pass = async || tokio::time::sleep(MAX_AGE + Duration::from_millis(20)).await;
+    for _ in 0..3 {
+        assert_eq!(gateway.refused(token.expose()).await, None);
+        pass().await;
+    }
+    // Behind the gateway's back: nothing says that a token has changed, so that the record is not read again.
+    let sqlite = rusqlite::Connection::open(&gateway.path).unwrap();
+    let behind = "UPDATE tokens SET revoked_at = 1 WHERE id = ?1";
+    assert_eq!(sqlite.execute(behind, [record.id.as_str()]).unwrap(), 1);
+    assert_eq!(gateway.refused(token.expose()).await, None);
+    let other = SqliteStore::open(&gateway.path, SqliteOptions::default(), None).unwrap();
+    let another = TokenRecord { id: "fedcba9876543210".parse().unwrap(), ..record };
+    other.create_token(another, gateway.bench.act(AuditAction::CreateToken)).await.unwrap();
+    pass().await;
+    assert_eq!(gateway.refused(token.expose()).await, Some(Reason::TokenRevoked));
 }

@@ -12,7 +12,7 @@ use super::{partitions, reads};
 use crate::domain::ids::TokenId;
 use crate::store::columns::token_columns;
 use crate::store::values::{AT_ONCE, HolderColumns, KEPT, kept};
-use crate::store::{DeadLetter, TokenRecord};
+use crate::store::{DeadLetter, TOKENS_AS_OF, TokenRecord};
 
 /// Saves a token; its id must be new.
 pub(super) async fn insert_token(conn: &mut PgConnection, token: &TokenRecord) -> Result<(), Failure> {
@@ -31,8 +31,18 @@ pub(super) async fn insert_token(conn: &mut PgConnection, token: &TokenRecord) -
         .bind(token.created_at.as_microsecond())
         .bind(token.expires_at.map(Timestamp::as_microsecond))
         .bind(token.revoked_at.map(Timestamp::as_microsecond))
-        .execute(conn)
+        .execute(&mut *conn)
         .await?;
+    tokens_changed(conn).await
+}
+
+/// Notes that the tokens are not what they were; see [`TOKENS_AS_OF`].
+async fn tokens_changed(conn: &mut PgConnection) -> Result<(), Failure> {
+    let note = sqlx::query(
+        "INSERT INTO settings (name, value) VALUES ($1, uuid_send(gen_random_uuid()))
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    );
+    note.bind(TOKENS_AS_OF).execute(conn).await?;
     Ok(())
 }
 
@@ -45,9 +55,10 @@ pub(super) async fn revoke_token<'a>(
     work: &mut Work<'a>,
 ) -> Result<bool, Failure> {
     let update = sqlx::query("UPDATE tokens SET revoked_at = coalesce(revoked_at, $2) WHERE id = $1");
-    if update.bind(id.as_str()).bind(now.as_microsecond()).execute(conn).await?.rows_affected() == 0 {
+    if update.bind(id.as_str()).bind(now.as_microsecond()).execute(&mut *conn).await?.rows_affected() == 0 {
         return Ok(false);
     }
+    tokens_changed(conn).await?;
     work.record(line);
     Ok(true)
 }

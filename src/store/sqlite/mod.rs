@@ -189,6 +189,7 @@ impl Store for SqliteStore {
         let line = AuditLine::encode(audit)?;
         let op = move |batch: &mut batch::Batch<'_>| {
             rows::insert_token(batch.conn, &token)?;
+            upkeep::tokens_changed(batch.conn)?;
             batch.record(&line)
         };
         self.writer.write(op).await

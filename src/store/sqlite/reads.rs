@@ -28,8 +28,12 @@ pub(super) fn object_at(conn: &Connection, app: &AppName, path: &str) -> Result<
     Ok(object(conn, id)?.filter(|object| object.app == *app && object.keys.served.path() == path))
 }
 
+/// A page, newest first, of the objects under a prefix; `$from` and `$filter` say of which, and `$id` is their id.
 macro_rules! page {
     ($from:literal, $filter:literal) => {
+        page!($from, $filter, "id")
+    };
+    ($from:literal, $filter:literal, $id:literal) => {
         concat!(
             "SELECT ",
             object_columns!(),
@@ -37,14 +41,22 @@ macro_rules! page {
             $from,
             " WHERE ",
             $filter,
-            " AND id < ?2 AND substr(served_path, 1, length(?4)) = ?4
-              ORDER BY id DESC LIMIT ?5"
+            " AND ",
+            $id,
+            " < ?2 AND substr(served_path, 1, length(?4)) = ?4 ORDER BY ",
+            $id,
+            " DESC LIMIT ?5"
         )
     };
 }
 
-/// An app's open uploads, out of everybody's: those are few, because they expire.
-const ISSUED: &str = page!("objects INDEXED BY objects_issued", "app = ?1 AND state = 'issued'");
+/// An app's open uploads, looked for in the index of all that are open: those expire, so that there are never very many.
+const ISSUED: &str = page!(
+    "(SELECT id AS open FROM objects INDEXED BY objects_issued WHERE app = ?1 AND state = 'issued')
+     CROSS JOIN objects ON id = open",
+    "TRUE",
+    "open"
+);
 
 /// A page of each state, merged: there is no index on an app's objects alone, and one fewer to write for each URL.
 static OF_EVERY_STATE: LazyLock<String> = LazyLock::new(|| {
@@ -79,10 +91,14 @@ pub(super) fn objects(conn: &Connection, query: &ObjectQuery) -> Result<Vec<Obje
 }
 
 pub(super) fn expirable(conn: &Connection, before: Timestamp, count: usize) -> Result<Vec<Object>, Failure> {
+    // Sorted before the rows are read.
     let sql = concat!(
         "SELECT ",
         object_columns!(),
-        " FROM objects WHERE state = 'issued' AND upload_expires_at < ?1 ORDER BY upload_expires_at LIMIT ?2"
+        " FROM objects WHERE id IN (
+             SELECT id FROM objects INDEXED BY objects_issued WHERE state = 'issued' AND upload_expires_at < ?1
+             ORDER BY upload_expires_at LIMIT ?2
+         ) ORDER BY upload_expires_at"
     );
     many(conn, sql, &[&before.as_microsecond(), &limit(count)], rows::object)
 }

@@ -1,15 +1,15 @@
 //! Writes that concern no object: tokens, dead letters, settings, the probe, and the removal of what is old.
 
 use jiff::Timestamp;
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use super::batch::Batch;
 use super::error::Failure;
 use super::trail::AuditLine;
 use super::{reads, trail};
 use crate::domain::ids::TokenId;
-use crate::store::DeadLetter;
 use crate::store::values::{AT_ONCE, KEPT, kept};
+use crate::store::{DeadLetter, TOKENS_AS_OF};
 
 /// See [`crate::store::Store::revoke_token`].
 pub(super) fn revoke_token(
@@ -23,8 +23,19 @@ pub(super) fn revoke_token(
     if update.execute(params![id.as_str(), now.as_microsecond()])? == 0 {
         return Ok(false);
     }
+    tokens_changed(batch.conn)?;
     batch.record(audit)?;
     Ok(true)
+}
+
+/// Notes that the tokens are not what they were; see [`TOKENS_AS_OF`].
+pub(super) fn tokens_changed(conn: &Connection) -> Result<(), Failure> {
+    let mut note = conn.prepare_cached(
+        "INSERT INTO settings (name, value) VALUES (?1, randomblob(16))
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    )?;
+    note.execute([TOKENS_AS_OF])?;
+    Ok(())
 }
 
 /// See [`crate::store::Store::dead_letter`].

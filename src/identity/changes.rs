@@ -1,0 +1,70 @@
+//! Whether any token has changed, asked for all of them together.
+//!
+//! The store keeps a value that is another one after each creation and each revocation ([`TOKENS_AS_OF`]). It is read at
+//! most every [`MAX_AGE`], counted from the start of the read, by one caller at a time; where it is not as it was, a new
+//! generation begins. The first read always begins one: what was before it is not known.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
+
+use super::authenticator::{MAX_AGE, PATIENCE};
+use crate::store::{Store, StoreError, TOKENS_AS_OF};
+
+/// Counts the generations of tokens that this process has seen.
+pub(super) struct Changes {
+    store: Arc<dyn Store>,
+    seen: ArcSwap<Seen>,
+    /// One read at a time.
+    gate: Mutex<()>,
+}
+
+struct Seen {
+    generation: u64,
+    /// When the last read began, and what it found; `None` before the first.
+    found: Option<(Instant, Option<Vec<u8>>)>,
+}
+
+impl Seen {
+    fn is_fresh(&self) -> bool {
+        self.found.as_ref().is_some_and(|(read_at, _)| read_at.elapsed() < MAX_AGE)
+    }
+}
+
+impl Changes {
+    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, seen: ArcSwap::from_pointee(Seen { generation: 0, found: None }), gate: Mutex::new(()) }
+    }
+
+    /// The generation as it was known last, however long ago: to be taken before a token is read.
+    pub(super) fn last_known(&self) -> u64 {
+        self.seen.load().generation
+    }
+
+    /// The generation as of [`MAX_AGE`] ago at most.
+    pub(super) async fn generation(&self) -> Result<u64, StoreError> {
+        let seen = self.seen.load();
+        if seen.is_fresh() {
+            return Ok(seen.generation);
+        }
+        // Whoever waits too long asks by himself, as for a token.
+        let _turn = tokio::time::timeout(PATIENCE, self.gate.lock()).await;
+        let seen = self.seen.load_full();
+        if seen.is_fresh() {
+            return Ok(seen.generation);
+        }
+        let read_at = Instant::now();
+        let value = self.store.setting(TOKENS_AS_OF).await?;
+        // A read that began later knows better.
+        self.seen.rcu(|seen| match &seen.found {
+            Some((at, _)) if *at >= read_at => Arc::clone(seen),
+            before => {
+                let same = before.as_ref().is_some_and(|(_, last)| *last == value);
+                Arc::new(Seen { generation: seen.generation + u64::from(!same), found: Some((read_at, value.clone())) })
+            }
+        });
+        Ok(self.last_known())
+    }
+}
