@@ -18,6 +18,7 @@ class Requests:
 
     def __init__(self, name, requests):
         self.path = pathlib.Path(machine.OUT, f"{name.replace(' ', '-').replace(',', '')}.requests")
+        self.count = len(requests)
         # Tokens are in it.
         with open(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.writelines("\t".join(request) + "\n" for request in requests)

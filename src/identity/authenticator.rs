@@ -24,7 +24,7 @@ use crate::store::{Store, StoreError, TokenRecord};
 /// How long a token's record, or that no token has changed, is believed without asking the store again.
 pub const MAX_AGE: Duration = Duration::from_millis(500);
 /// How long a token's record is used at most, for what changes a table behind the gateway's back.
-const LONGEST: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_secs(60);
 /// Tokens that are remembered at most, unknown ones included.
 const CAPACITY: u64 = 20_000;
 /// How long a look-up waits for another one of the same token before it goes by itself.
