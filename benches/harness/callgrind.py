@@ -13,6 +13,7 @@ import time
 from . import client, gateway, machine
 
 VALGRIND = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--quiet"]
+# Requests for callgrind's own first look at the code.
 FIRST = 25
 # Seconds in which nobody asks: a few of the probe's turns.
 IDLE = 8
@@ -55,7 +56,7 @@ class Counted(gateway.Gateway):
         """Instructions for each of `count` requests, after `warm` others."""
         client.send(self, requests, warm)
         self._control("--instr=on")
-        client.send(self, requests, FIRST, start=warm)  # callgrind's own first look at the code
+        client.send(self, requests, FIRST, start=warm)
         idle, idle_took = self._counted(lambda: time.sleep(IDLE))
         busy, took = self._counted(lambda: client.send(self, requests, count, start=warm + FIRST))
         self._control("--instr=off")

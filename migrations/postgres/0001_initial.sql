@@ -38,7 +38,8 @@ CREATE TABLE objects (
 ) PARTITION BY RANGE (id);
 
 -- An app's objects, newest first, and the same in one state: without that, a state that is rare is looked for in all of
--- them. What was only asked for is not in them, so that a URL, which is most of all writes, changes no page of every app.
+-- them. What was only asked for is not in them, so that URLs, which are most of all writes, do not change a page for each
+-- app.
 CREATE INDEX objects_by_app ON objects (app, id DESC) WHERE state <> 'issued';
 CREATE INDEX objects_by_state ON objects (app, state, id DESC) WHERE state <> 'issued';
 -- What waits for review, of every app: rare among all objects.

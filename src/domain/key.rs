@@ -5,6 +5,7 @@
 //! read. A key holds no empty, `.` or `..` segment, no control character, and at most 1,024 bytes of UTF-8 (the limit of
 //! both S3 and Azure Blob). Absent on purpose: joining strings to keys anywhere else.
 
+use std::cell::LazyCell;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -243,7 +244,7 @@ impl PrefixTemplate {
         if !self.0.contains('{') {
             return Ok(Prefix(self.0.clone()));
         }
-        let date = || now.to_zoned(TimeZone::UTC).date();
+        let date = LazyCell::new(|| now.to_zoned(TimeZone::UTC).date());
         let mut rendered = String::with_capacity(MAX_KEY / 8);
         let mut rest = &*self.0;
         while let Some((before, after)) = rest.split_once('{') {
@@ -256,9 +257,9 @@ impl PrefixTemplate {
                     user if user.contains('/') => return Err(KeyError::Segment),
                     user => rendered.push_str(user),
                 },
-                "yyyy" => rendered.push_str(&format!("{:04}", date().year())),
-                "mm" => rendered.push_str(&format!("{:02}", date().month())),
-                "dd" => rendered.push_str(&format!("{:02}", date().day())),
+                "yyyy" => rendered.push_str(&format!("{:04}", date.year())),
+                "mm" => rendered.push_str(&format!("{:02}", date.month())),
+                "dd" => rendered.push_str(&format!("{:02}", date.day())),
                 _ => return Err(KeyError::Placeholder),
             }
             rest = behind;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use moka::sync::Cache;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::changes::Changes;
 use super::token::{self, Identity, PresentedToken, Token, TokenKind};
@@ -27,8 +27,8 @@ pub const MAX_AGE: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(60);
 /// Tokens that are remembered at most, unknown ones included.
 const CAPACITY: u64 = 20_000;
-/// How long a look-up waits for another one of the same token before it goes by itself.
-pub(super) const PATIENCE: Duration = Duration::from_millis(50);
+/// How long a look-up waits for another one of the same before it goes by itself.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Why nobody was authenticated.
 #[derive(Debug, thiserror::Error)]
@@ -154,8 +154,7 @@ impl Authenticator {
             return Ok(remembered);
         }
         let gate = self.gates.get_with_by_ref(id, Arc::default);
-        // Whoever waits too long asks by himself: a store that hangs must not hang its callers one after the other.
-        let _turn = tokio::time::timeout(PATIENCE, gate.lock()).await;
+        let _turn = turn(&gate).await;
         if let Some(remembered) = self.remembered(id).await? {
             return Ok(remembered);
         }
@@ -188,6 +187,12 @@ impl Authenticator {
         }
         Ok(remembered)
     }
+}
+
+/// Waits for whoever reads the same. Whoever waits too long gets no turn and reads by himself: a store that hangs must not
+/// hang its callers one after the other.
+pub(super) async fn turn(gate: &Mutex<()>) -> Option<MutexGuard<'_, ()>> {
+    tokio::time::timeout(PATIENCE, gate.lock()).await.ok()
 }
 
 fn parse(presented: &str) -> Result<PresentedToken, Refusal> {

@@ -10,7 +10,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 
-use super::authenticator::{MAX_AGE, PATIENCE};
+use super::authenticator::{MAX_AGE, turn};
 use crate::store::{Store, StoreError, TOKENS_AS_OF};
 
 /// Counts the generations of tokens that this process has seen.
@@ -27,12 +27,6 @@ struct Seen {
     found: Option<(Instant, Option<Vec<u8>>)>,
 }
 
-impl Seen {
-    fn is_fresh(&self) -> bool {
-        self.found.as_ref().is_some_and(|(read_at, _)| read_at.elapsed() < MAX_AGE)
-    }
-}
-
 impl Changes {
     pub(super) fn new(store: Arc<dyn Store>) -> Self {
         Self { store, seen: ArcSwap::from_pointee(Seen { generation: 0, found: None }), gate: Mutex::new(()) }
@@ -45,15 +39,12 @@ impl Changes {
 
     /// The generation as of [`MAX_AGE`] ago at most.
     pub(super) async fn generation(&self) -> Result<u64, StoreError> {
-        let seen = self.seen.load();
-        if seen.is_fresh() {
-            return Ok(seen.generation);
+        if let Some(generation) = self.fresh() {
+            return Ok(generation);
         }
-        // Whoever waits too long asks by himself, as for a token.
-        let _turn = tokio::time::timeout(PATIENCE, self.gate.lock()).await;
-        let seen = self.seen.load_full();
-        if seen.is_fresh() {
-            return Ok(seen.generation);
+        let _turn = turn(&self.gate).await;
+        if let Some(generation) = self.fresh() {
+            return Ok(generation);
         }
         let read_at = Instant::now();
         let value = self.store.setting(TOKENS_AS_OF).await?;
@@ -66,5 +57,12 @@ impl Changes {
             }
         });
         Ok(self.last_known())
+    }
+
+    /// The generation, where it was read lately enough.
+    fn fresh(&self) -> Option<u64> {
+        let seen = self.seen.load();
+        let (read_at, _) = seen.found.as_ref()?;
+        (read_at.elapsed() < MAX_AGE).then_some(seen.generation)
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn insert(batch: &Batch<'_>, object: ObjectId, kind: JobKind, due: Ti
     let mut insert = batch.conn.prepare_cached(
         "INSERT INTO jobs (object_id, kind, queued_at, ready_at) VALUES (?1, ?2, ?3, ?3) ON CONFLICT DO NOTHING",
     )?;
-    insert.execute(params![object.to_string(), kind.as_str(), due.as_microsecond()])?;
+    insert.execute(params![object.text().as_str(), kind.as_str(), due.as_microsecond()])?;
     Ok(())
 }
 
@@ -52,7 +52,7 @@ pub(super) fn claim(batch: &Batch<'_>, claim: &ClaimJobs) -> Result<Vec<LeasedJo
     )?;
     for (_, job) in &due {
         update.execute(params![
-            job.object.to_string(),
+            job.object.text().as_str(),
             job.kind.as_str(),
             job.lease.as_bytes(),
             job.lease_until.as_microsecond(),
@@ -66,7 +66,7 @@ pub(super) fn claim(batch: &Batch<'_>, claim: &ClaimJobs) -> Result<Vec<LeasedJo
 pub(super) fn is_held(batch: &Batch<'_>, job: &LeasedJob) -> Result<bool, Failure> {
     let mut query =
         batch.conn.prepare_cached("SELECT 1 FROM jobs WHERE object_id = ?1 AND kind = ?2 AND lease = ?3")?;
-    Ok(query.exists(params![job.object.to_string(), job.kind.as_str(), job.lease.as_bytes()])?)
+    Ok(query.exists(params![job.object.text().as_str(), job.kind.as_str(), job.lease.as_bytes()])?)
 }
 
 /// Holds the lease until then.

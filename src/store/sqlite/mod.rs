@@ -187,12 +187,7 @@ impl Store for SqliteStore {
 
     async fn create_token(&self, token: TokenRecord, audit: AuditEntry) -> Result<(), StoreError> {
         let line = AuditLine::encode(audit)?;
-        let op = move |batch: &mut batch::Batch<'_>| {
-            rows::insert_token(batch.conn, &token)?;
-            upkeep::tokens_changed(batch.conn)?;
-            batch.record(&line)
-        };
-        self.writer.write(op).await
+        self.writer.write(move |batch| upkeep::create_token(batch, &token, &line)).await
     }
 
     async fn token(&self, id: &TokenId) -> Result<Option<TokenRecord>, StoreError> {

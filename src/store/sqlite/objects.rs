@@ -124,7 +124,7 @@ pub(super) fn use_link(batch: &mut Batch<'_>, link: &UseLink, audit: &AuditLine)
          AND EXISTS (SELECT 1 FROM objects WHERE id = ?3 AND revision = ?4)",
     )?;
     let now = link.now.as_microsecond();
-    if update.execute(params![link.hash, now, link.object.to_string(), int(link.revision)])? == 0 {
+    if update.execute(params![link.hash, now, link.object.text().as_str(), int(link.revision)])? == 0 {
         return Ok(false);
     }
     batch.record(audit)?;

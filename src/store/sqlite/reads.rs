@@ -18,7 +18,7 @@ use crate::store::{DeadLetter, LinkHash, LinkRecord, ObjectQuery, Statistics, To
 
 pub(super) fn object(conn: &Connection, id: ObjectId) -> Result<Option<Object>, Failure> {
     let sql = concat!("SELECT ", object_columns!(), " FROM objects WHERE id = ?1");
-    one(conn, sql, &[&id.to_string()], rows::object)
+    one(conn, sql, &[&id.text().as_str()], rows::object)
 }
 
 /// By the id that every key holds, then compared as a whole.
@@ -118,7 +118,7 @@ pub(super) fn link(conn: &Connection, hash: &LinkHash, now: Timestamp) -> Result
 
 pub(super) fn has_job(conn: &Connection, object: ObjectId, kind: JobKind) -> Result<bool, Failure> {
     let mut query = conn.prepare_cached("SELECT 1 FROM jobs WHERE object_id = ?1 AND kind = ?2")?;
-    Ok(query.exists([object.to_string().as_str(), kind.as_str()])?)
+    Ok(query.exists([object.text().as_str(), kind.as_str()])?)
 }
 
 pub(super) fn next_due(conn: &Connection, kinds: &[JobKind]) -> Result<Option<Timestamp>, Failure> {

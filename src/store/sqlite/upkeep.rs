@@ -6,10 +6,17 @@ use rusqlite::{Connection, params};
 use super::batch::Batch;
 use super::error::Failure;
 use super::trail::AuditLine;
-use super::{reads, trail};
+use super::{reads, rows, trail};
 use crate::domain::ids::TokenId;
 use crate::store::values::{AT_ONCE, KEPT, kept};
-use crate::store::{DeadLetter, TOKENS_AS_OF};
+use crate::store::{DeadLetter, TOKENS_AS_OF, TokenRecord};
+
+/// See [`crate::store::Store::create_token`].
+pub(super) fn create_token(batch: &mut Batch<'_>, token: &TokenRecord, audit: &AuditLine) -> Result<(), Failure> {
+    rows::insert_token(batch.conn, token)?;
+    tokens_changed(batch.conn)?;
+    batch.record(audit)
+}
 
 /// See [`crate::store::Store::revoke_token`].
 pub(super) fn revoke_token(
@@ -29,7 +36,7 @@ pub(super) fn revoke_token(
 }
 
 /// Notes that the tokens are not what they were; see [`TOKENS_AS_OF`].
-pub(super) fn tokens_changed(conn: &Connection) -> Result<(), Failure> {
+fn tokens_changed(conn: &Connection) -> Result<(), Failure> {
     let mut note = conn.prepare_cached(
         "INSERT INTO settings (name, value) VALUES (?1, randomblob(16))
          ON CONFLICT (name) DO UPDATE SET value = excluded.value",
