@@ -13,7 +13,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use vestibule::domain::grant::UploadMethod;
 use vestibule::domain::principal::{Environment, Principal};
 use vestibule::domain::target::Target;
-use vestibule::policy::{PolicySet, UploadRequest, decide_upload};
+use vestibule::policy::{Circumstances, PolicySet, UploadRequest, decide_upload};
 
 fn methods(_: &Target) -> &'static [UploadMethod] {
     &[UploadMethod::Put, UploadMethod::Post]
@@ -51,8 +51,8 @@ fn decide_among(bench: &mut Criterion, apps: usize) {
         owner: "marketing".parse().expect("a name"),
         environment: Environment::Live,
         scopes: vec![format!("storage:images:{app}:write:prefix=/{app}/").parse().expect("a scope")].into(),
-        user: None,
-        device: None,
+        subject: None,
+        proof_of_possession: false,
     };
     let allowed = UploadRequest {
         original_filename: "menu.jpg".to_owned(),
@@ -68,12 +68,13 @@ fn decide_among(bench: &mut Criterion, apps: usize) {
     };
     let refused = UploadRequest { size: u64::MAX, ..allowed.clone() };
     let now = "2026-11-21T20:00:00Z".parse().expect("a time");
-    assert!(decide_upload(&set, &who, &allowed, methods, now).is_ok(), "it is allowed");
+    let then = Circumstances { now, source: None };
+    assert!(decide_upload(&set, &who, &allowed, methods, &then).is_ok(), "it is allowed");
     bench.bench_function(&format!("decide_upload/{apps} apps"), |b| {
-        b.iter(|| decide_upload(black_box(&set), black_box(&who), black_box(&allowed), methods, now));
+        b.iter(|| decide_upload(black_box(&set), black_box(&who), black_box(&allowed), methods, &then));
     });
     bench.bench_function(&format!("decide_upload/{apps} apps, refused"), |b| {
-        b.iter(|| decide_upload(black_box(&set), black_box(&who), black_box(&refused), methods, now));
+        b.iter(|| decide_upload(black_box(&set), black_box(&who), black_box(&refused), methods, &then));
     });
 }
 

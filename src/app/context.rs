@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::domain::audit::{AuditAction, AuditEntry, Outcome};
 use crate::domain::bytes::Sha256Digest;
 use crate::domain::ids::ObjectId;
+use crate::policy::Circumstances;
 
 /// The circumstances of one request, as the audit trail records them.
 #[derive(Clone, Debug)]
@@ -40,6 +41,11 @@ impl RequestContext {
             object: None,
             started,
         }
+    }
+
+    /// When and from where it is asked, as the rules see it.
+    pub fn circumstances(&self, now: Timestamp) -> Circumstances {
+        Circumstances { now, source: self.source }
     }
 
     /// An audit entry with everything that the context knows.

@@ -57,8 +57,9 @@ impl App {
         let object = seen.insert(object);
 
         let request = DownloadRequest { disposition: Some(link.disposition), one_time: true };
-        let permit =
-            policy::decide_download(&self.policies.current(), principal, object, &request).map_err(|_| dead_link())?;
+        let circumstances = context.circumstances(now);
+        let permit = policy::decide_download(&self.policies.current(), principal, object, &request, &circumstances)
+            .map_err(|_| dead_link())?;
         let served = visible_bytes(object).map_err(|_| dead_link())?;
         let permit =
             DownloadPermit { ttl: permit.ttl.min(self.settings.redirect_ttl).min(Duration::from_secs(60)), ..permit };

@@ -32,7 +32,8 @@ impl App {
     pub async fn object(&self, context: &RequestContext, who: &Principal, id: ObjectId) -> Result<Object, Refusal> {
         let result = async {
             let object = self.find_own(who, &Which::Id(id)).await?;
-            policy::decide_on_object(&self.policies.current(), who, &object, Action::Read)?;
+            let circumstances = context.circumstances(self.clock.now());
+            policy::decide_on_object(&self.policies.current(), who, &object, Action::Read, &circumstances)?;
             Ok(object)
         };
         match result.await {
@@ -56,7 +57,8 @@ impl App {
     ) -> Result<ObjectPage, Refusal> {
         let result = async {
             let (prefix, state, before, limit) = query?;
-            policy::decide_list(&self.policies.current(), who, &prefix)?;
+            let circumstances = context.circumstances(self.clock.now());
+            policy::decide_list(&self.policies.current(), who, &prefix, &circumstances)?;
             let query = ObjectQuery {
                 app: Some(who.app.clone()),
                 prefix: prefix.as_str().to_owned(),
@@ -109,8 +111,9 @@ impl App {
     ) -> Result<(), Refusal> {
         let object = self.find_own(who, &Which::Id(id)).await?;
         let object = seen.insert(object);
-        let rule = policy::decide_on_object(&self.policies.current(), who, object, Action::Delete)?;
         let now = self.clock.now();
+        let circumstances = context.circumstances(now);
+        let rule = policy::decide_on_object(&self.policies.current(), who, object, Action::Delete, &circumstances)?;
         let mut audit =
             context.entry(now, AuditAction::DeleteObject, Outcome::Allowed, 204).by_principal(who).about_object(object);
         audit.rule = Some(rule);

@@ -112,9 +112,11 @@ impl App {
         for _ in 0..ATTEMPTS {
             let object = self.find_own(who, &query.which).await?;
             let object = seen.insert(object);
-            let permit = policy::decide_download(&self.policies.current(), who, object, &query.request)?;
-            let served = visible_bytes(object)?;
             let now = self.clock.now();
+            let circumstances = context.circumstances(now);
+            let permit =
+                policy::decide_download(&self.policies.current(), who, object, &query.request, &circumstances)?;
+            let served = visible_bytes(object)?;
             let grant = download_grant(GrantId::from_uuid(self.clock.uuid()), object, served, &permit, now);
 
             let (secret, link) = if permit.one_time { self.new_link(who, &grant) } else { (None, None) };

@@ -16,6 +16,7 @@ use crate::domain::life::Life;
 use crate::domain::object::Object;
 use crate::domain::principal::Principal;
 use crate::domain::refusal::{Reason, Refusal};
+use crate::domain::target::Target;
 use crate::policy::{self, PolicySet, UploadRequest};
 use crate::storage::{MintedUpload, ObjectStore, Provider};
 use crate::store::{Idempotency, IssueOutcome, IssueUpload};
@@ -79,7 +80,8 @@ impl App {
         }
         let now = self.clock.now();
         let policies = self.policies.current();
-        let permit = policy::decide_upload(&policies, who, &request, |target| Provider::of(target).methods(), now)?;
+        let methods = |target: &Target| Provider::of(target).methods();
+        let permit = policy::decide_upload(&policies, who, &request, methods, &context.circumstances(now))?;
         let store = self.store_decided_on(&policies, &permit.target)?;
         let (quota, rule, prefix) = (permit.quota, permit.rule.clone(), permit.prefix.clone());
         let object = Arc::new(self.new_object(who, request, permit, now)?);
@@ -150,7 +152,7 @@ impl App {
             token: who.token.clone(),
             owner: who.owner.clone(),
             environment: who.environment,
-            user: who.user.clone(),
+            user: who.user().map(str::to_owned),
             target: permit.target,
             keys,
             filename: request.filename,

@@ -204,8 +204,8 @@ impl AuditEntry {
         self.workflow = Some(who.workflow.clone());
         self.app = Some(who.app.clone());
         self.owner = Some(who.owner.clone());
-        self.user = who.user.clone();
-        self.device = who.device.clone();
+        self.user = who.user().map(str::to_owned);
+        self.device = who.subject.as_ref().and_then(|subject| subject.device.clone());
         self.scopes = who.scopes.texts();
         self
     }

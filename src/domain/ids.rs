@@ -160,6 +160,10 @@ name!(
     /// A data class of `classifications.toml`, for example `internal`.
     ClassName, "classification"
 );
+name!(
+    /// What a person is to the organisation, for example `clinician`; a policy compares it.
+    RoleName, "role"
+);
 
 /// The public half of a token: 16 characters of base 62. Not secret; appears in logs and in the audit trail.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -253,7 +253,7 @@ impl PrefixTemplate {
             match name {
                 "app" => rendered.push_str(who.app.as_str()),
                 "workflow" => rendered.push_str(who.workflow.as_str()),
-                "user" => match who.user.as_deref().ok_or(KeyError::NoUser)? {
+                "user" => match who.user().ok_or(KeyError::NoUser)? {
                     user if user.contains('/') => return Err(KeyError::Segment),
                     user => rendered.push_str(user),
                 },

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{AppName, OwnerName, TargetName, TokenId, WorkflowName};
+use super::ids::{AppName, OwnerName, RoleName, TargetName, TokenId, WorkflowName};
 use super::scope::{Action, Scopes};
 
 /// Whether a token, an app or a target is real or for trying things out. A `test` token never reaches a `live` target.
@@ -27,7 +27,27 @@ impl Environment {
     }
 }
 
-/// An authenticated workflow, with the user and device on whose behalf it acts where they are known.
+/// The person on whose behalf a workflow acts, and the device, as whoever made the token vouched for them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Subject {
+    /// The person's stable id at the identity provider.
+    pub user: String,
+    /// What the person is to the organisation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleName>,
+    /// The project that the person works in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// The device that the person acts from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Whether somebody has attested that the device is one of the organisation's.
+    #[serde(default)]
+    pub device_attested: bool,
+}
+
+/// An authenticated workflow, with the person on whose behalf it acts where one is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     /// The token that was presented.
@@ -42,16 +62,21 @@ pub struct Principal {
     pub environment: Environment,
     /// What the token allows; an empty list allows nothing.
     pub scopes: Scopes,
-    /// The user on whose behalf the workflow acts, where an identity provider vouched for one.
-    pub user: Option<String>,
-    /// The device that the user acts from, where it is known.
-    pub device: Option<String>,
+    /// The person on whose behalf the workflow acts, where somebody vouched for one.
+    pub subject: Option<Subject>,
+    /// Whether the request proved that its sender holds a key that the token is bound to (RFC 9449, RFC 8705).
+    pub proof_of_possession: bool,
 }
 
 impl Principal {
     /// Whether any scope allows `action` on `path`.
     pub fn may(&self, target: &TargetName, action: Action, path: &str) -> bool {
         self.scopes.iter().any(|scope| scope.allows(target, &self.app, action, path))
+    }
+
+    /// The person's id, where one is known.
+    pub fn user(&self) -> Option<&str> {
+        self.subject.as_ref().map(|subject| subject.user.as_str())
     }
 
     #[cfg(test)]
@@ -63,8 +88,8 @@ impl Principal {
             owner: "marketing".parse().expect("a valid name"),
             environment: Environment::Live,
             scopes: vec![super::scope::Scope::whole_app("where2eat".parse().expect("a valid name"))].into(),
-            user: None,
-            device: None,
+            subject: None,
+            proof_of_possession: false,
         }
     }
 }

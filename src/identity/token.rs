@@ -147,8 +147,8 @@ impl Identity {
                 owner: owner.clone(),
                 environment: *environment,
                 scopes: scopes.clone().into(),
-                user: None,
-                device: None,
+                subject: None,
+                proof_of_possession: false,
             }),
             TokenHolder::Operator { name } => {
                 Identity::Operator(Operator { token: record.id.clone(), name: name.clone() })

@@ -8,8 +8,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use crate::domain::content::ContentRules;
 use crate::domain::grant::{Disposition, DownloadPermit, UploadMethod, UploadPermit};
 use crate::domain::ids::{AppName, TargetName};
@@ -20,7 +18,7 @@ use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::scope::{Action, Scope};
 use crate::domain::target::Target;
 
-use super::request::{DownloadRequest, UploadRequest};
+use super::request::{Circumstances, DownloadRequest, UploadRequest};
 use super::upload_rules as rules;
 use super::{Classification, Manifest, PolicySet};
 
@@ -33,11 +31,11 @@ pub fn decide_upload(
     who: &Principal,
     request: &UploadRequest,
     methods: impl Fn(&Target) -> &'static [UploadMethod],
-    now: Timestamp,
+    circumstances: &Circumstances,
 ) -> Result<UploadPermit, Refusal> {
     let app = admitted(set, &who.app)?;
     let target = own_target(set, app, who)?;
-    let home = rules::home(app, who, now)?;
+    let home = rules::home(app, who, circumstances.now)?;
     let path = request.path.as_ref().unwrap_or(&home);
     in_scope(app, who, &target.name, Action::Write, path.as_str())?;
     rules::path(app, target, &home, path, &request.filename)?;
@@ -73,6 +71,7 @@ pub fn decide_download(
     who: &Principal,
     object: &Object,
     request: &DownloadRequest,
+    _circumstances: &Circumstances,
 ) -> Result<DownloadPermit, Refusal> {
     let app = on_object(set, who, object, Action::Read)?;
     let class = class_of(set, object)?;
@@ -106,6 +105,7 @@ pub fn decide_on_object(
     who: &Principal,
     object: &Object,
     action: Action,
+    _circumstances: &Circumstances,
 ) -> Result<Arc<str>, Refusal> {
     on_object(set, who, object, action).map(|app| app.file())
 }
@@ -114,7 +114,12 @@ pub fn decide_on_object(
 ///
 /// # Errors
 /// The first rule that the request does not meet.
-pub fn decide_list(set: &PolicySet, who: &Principal, prefix: &Prefix) -> Result<Arc<str>, Refusal> {
+pub fn decide_list(
+    set: &PolicySet,
+    who: &Principal,
+    prefix: &Prefix,
+    _circumstances: &Circumstances,
+) -> Result<Arc<str>, Refusal> {
     let app = admitted(set, &who.app)?;
     let target = own_target(set, app, who)?;
     in_scope(app, who, &target.name, Action::List, prefix.as_str())?;

@@ -37,7 +37,7 @@ pub use classes::{ANYWHERE, Bounds, Classification, LAWFUL_BASES, TtlBounds};
 pub use decide::{content_rules, decide_download, decide_limits, decide_list, decide_on_object, decide_upload};
 pub use manifest::Manifest;
 pub use mistake::Mistake;
-pub use request::{DownloadRequest, UploadRequest};
+pub use request::{Circumstances, DownloadRequest, UploadRequest};
 pub use upload_rules::{MAX_METADATA_BYTES, MAX_METADATA_PAIRS};
 
 /// A validated policy directory. Never changes; every name in it resolves.

@@ -1,6 +1,9 @@
 //! What the rules look at: requests, parsed at the edge.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use jiff::Timestamp;
 
 use crate::domain::bytes::Sha256Digest;
 use crate::domain::filename::Filename;
@@ -8,6 +11,15 @@ use crate::domain::grant::{Disposition, UploadMethod};
 use crate::domain::ids::ClassName;
 use crate::domain::key::Prefix;
 use crate::domain::media::MediaType;
+
+/// When and from where somebody asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Circumstances {
+    /// Now.
+    pub now: Timestamp,
+    /// The client's address, where it is known.
+    pub source: Option<IpAddr>,
+}
 
 /// `POST /request-upload`, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,9 +18,9 @@ use vestibule::domain::ids::ObjectId;
 use vestibule::domain::key::ObjectKeys;
 use vestibule::domain::life::Life;
 use vestibule::domain::object::Object;
-use vestibule::domain::principal::{Environment, Principal};
+use vestibule::domain::principal::{Environment, Principal, Subject};
 use vestibule::domain::target::{ProviderSettings, Target};
-use vestibule::policy::{Policies, PolicySet, UploadRequest, check};
+use vestibule::policy::{Circumstances, Policies, PolicySet, UploadRequest, check};
 
 /// Name and text of each file.
 type Files = BTreeMap<String, String>;
@@ -139,6 +139,15 @@ fn load(files: &Files) -> PolicySet {
     PolicySet::load(write(files).path()).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"))
 }
 
+/// When and from where every request of these tests comes.
+fn then() -> Circumstances {
+    Circumstances { now: now(), source: None }
+}
+
+fn anna() -> Subject {
+    Subject { user: "anna".into(), role: None, project: None, device: None, device_attested: false }
+}
+
 fn now() -> Timestamp {
     "2026-11-21T20:00:00Z".parse().unwrap()
 }
@@ -151,8 +160,8 @@ fn who(app: &str, environment: Environment, scopes: &[&str]) -> Principal {
         owner: "marketing".parse().unwrap(),
         environment,
         scopes: scopes.iter().map(|scope| scope.parse().unwrap()).collect::<Vec<_>>().into(),
-        user: None,
-        device: None,
+        subject: None,
+        proof_of_possession: false,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use vestibule::domain::grant::{Disposition, UploadMethod, UploadPermit};
-use vestibule::domain::principal::{Environment, Principal};
+use vestibule::domain::principal::{Environment, Principal, Subject};
 use vestibule::domain::refusal::{Reason, Refusal};
 use vestibule::domain::scope::Action;
 use vestibule::policy::{
@@ -12,10 +12,10 @@ use vestibule::policy::{
     decide_upload,
 };
 
-use super::{MENUS, base, load, menus, methods, now, object, request, who};
+use super::{MENUS, base, load, menus, methods, object, request, then, who};
 
 fn upload(set: &PolicySet, who: &Principal, request: &UploadRequest) -> Result<UploadPermit, Refusal> {
-    decide_upload(set, who, request, methods, now())
+    decide_upload(set, who, request, methods, &then())
 }
 
 /// Changes the request, and says which reason, rule and part of the detail follow.
@@ -203,7 +203,7 @@ fn a_form_needs_the_manifest_and_the_provider() {
     let mut form = request();
     form.method = UploadMethod::Post;
     assert!(upload(&set, &menus(), &form).is_ok());
-    let refusal = decide_upload(&set, &menus(), &form, |_| &[UploadMethod::Put], now()).unwrap_err();
+    let refusal = decide_upload(&set, &menus(), &form, |_| &[UploadMethod::Put], &then()).unwrap_err();
     assert_eq!((refusal.reason, refusal.allowed.unwrap()), (Reason::MethodNotSupported, vec!["PUT".to_owned()]));
 }
 
@@ -214,7 +214,7 @@ fn a_prefix_with_a_user_holds_that_user_only() {
     (pdf.content_type, pdf.filename) = ("application/pdf".parse().unwrap(), "a.pdf".to_owned().try_into().unwrap());
     let mut anna = who("forms", Environment::Live, &["storage:*:forms:*"]);
     assert_eq!(upload(&set, &anna, &pdf).unwrap_err().reason, Reason::PathNotAllowed);
-    anna.user = Some("anna".into());
+    anna.subject = Some(super::anna());
     assert_eq!(upload(&set, &anna, &pdf).unwrap().prefix.as_str(), "forms/anna/");
     for path in ["forms/ann/", "forms/anna-2/", "forms/"] {
         pdf.path = Some(path.parse().unwrap());
@@ -222,7 +222,7 @@ fn a_prefix_with_a_user_holds_that_user_only() {
     }
     pdf.path = None;
     for user in ["..", "a/b", "{user}", "", "a\0"] {
-        anna.user = Some(user.into());
+        anna.subject = Some(Subject { user: user.into(), ..super::anna() });
         assert_eq!(upload(&set, &anna, &pdf).unwrap_err().reason, Reason::PathNotAllowed, "{user:?}");
     }
 }
@@ -242,24 +242,24 @@ fn a_path_that_leaves_no_room_for_the_key_is_refused() {
 #[test]
 fn a_download_lives_as_its_class_allows_and_is_an_attachment_unless_safe() {
     let set = load(&base());
-    let plain = decide_download(&set, &menus(), &object(), &DownloadRequest::default()).unwrap();
+    let plain = decide_download(&set, &menus(), &object(), &DownloadRequest::default(), &then()).unwrap();
     assert_eq!(
         (plain.ttl, plain.one_time, plain.disposition),
         (Duration::from_secs(120), false, Disposition::Attachment)
     );
     let mut personal = object();
     personal.classification = "personal".parse().unwrap();
-    let permit = decide_download(&set, &menus(), &personal, &DownloadRequest::default()).unwrap();
+    let permit = decide_download(&set, &menus(), &personal, &DownloadRequest::default(), &then()).unwrap();
     assert_eq!((permit.ttl, permit.one_time), (Duration::from_secs(60), true));
     let inline = DownloadRequest { disposition: Some(Disposition::Inline), one_time: true };
-    let refusal = decide_download(&set, &menus(), &object(), &inline).unwrap_err();
+    let refusal = decide_download(&set, &menus(), &object(), &inline, &then()).unwrap_err();
     assert_eq!(
         (refusal.reason, refusal.rule.as_deref()),
         (Reason::DispositionNotAllowed, Some("apps/menus.toml:7 inline_types"))
     );
     let mut png = object();
     png.content_type = "image/png".parse().unwrap();
-    let permit = decide_download(&set, &menus(), &png, &inline).unwrap();
+    let permit = decide_download(&set, &menus(), &png, &inline, &then()).unwrap();
     assert_eq!((permit.disposition, permit.one_time), (Disposition::Inline, true));
 }
 
@@ -268,24 +268,28 @@ fn acts_on_an_object_need_its_app_its_environment_and_a_scope() {
     let set = load(&base());
     let (live, test) = (Environment::Live, Environment::Test);
     for action in [Action::Read, Action::Delete] {
-        assert_eq!(&*decide_on_object(&set, &menus(), &object(), action).unwrap(), "apps/menus.toml");
+        assert_eq!(&*decide_on_object(&set, &menus(), &object(), action, &then()).unwrap(), "apps/menus.toml");
         for (principal, reason) in [
             (who("forms", live, &["storage:*:forms:*", "storage:*:menus:*"]), Reason::ObjectNotFound),
             (who("menus", test, &["storage:*:menus:*"]), Reason::EnvironmentMismatch),
             (who("menus", live, &["storage:*:menus:write", "storage:*:menus:list"]), Reason::ScopeInsufficient),
             (who("menus", live, &["storage:*:menus:*:prefix=/uploads/a/"]), Reason::ScopeInsufficient),
         ] {
-            assert_eq!(decide_on_object(&set, &principal, &object(), action).unwrap_err().reason, reason);
-            let refusal = decide_download(&set, &principal, &object(), &DownloadRequest::default()).unwrap_err();
+            assert_eq!(decide_on_object(&set, &principal, &object(), action, &then()).unwrap_err().reason, reason);
+            let refusal =
+                decide_download(&set, &principal, &object(), &DownloadRequest::default(), &then()).unwrap_err();
             assert_eq!(refusal.reason, reason);
         }
     }
     let mut moved = object();
     moved.target = "images-test".parse().unwrap();
-    assert_eq!(decide_on_object(&set, &menus(), &moved, Action::Read).unwrap_err().reason, Reason::EnvironmentMismatch);
+    assert_eq!(
+        decide_on_object(&set, &menus(), &moved, Action::Read, &then()).unwrap_err().reason,
+        Reason::EnvironmentMismatch
+    );
     let mut classless = object();
     classless.classification = "gone".parse().unwrap();
-    let refusal = decide_download(&set, &menus(), &classless, &DownloadRequest::default()).unwrap_err();
+    let refusal = decide_download(&set, &menus(), &classless, &DownloadRequest::default(), &then()).unwrap_err();
     assert_eq!(refusal.reason, Reason::ClassificationNotAllowed);
 }
 
@@ -293,8 +297,8 @@ fn acts_on_an_object_need_its_app_its_environment_and_a_scope() {
 fn a_listing_needs_a_scope_that_covers_its_prefix() {
     let set = load(&base());
     let reader = who("menus", Environment::Live, &["storage:*:menus:list:prefix=/uploads/a/"]);
-    assert!(decide_list(&set, &reader, &"uploads/a/b/".parse().unwrap()).is_ok());
-    let refusal = decide_list(&set, &reader, &"uploads/".parse().unwrap()).unwrap_err();
+    assert!(decide_list(&set, &reader, &"uploads/a/b/".parse().unwrap(), &then()).is_ok());
+    let refusal = decide_list(&set, &reader, &"uploads/".parse().unwrap(), &then()).unwrap_err();
     assert_eq!((refusal.reason, refusal.allowed.unwrap()), (Reason::ScopeInsufficient, vec!["/uploads/a/".to_owned()]));
 }
 

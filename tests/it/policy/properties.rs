@@ -6,7 +6,7 @@ use vestibule::domain::key::Prefix;
 use vestibule::domain::principal::Environment;
 use vestibule::policy::{DownloadRequest, PolicySet, UploadRequest, decide_download, decide_upload};
 
-use super::{base, examples, load, methods, now, object, request, who};
+use super::{base, examples, load, methods, now, object, request, then, who};
 
 /// The base set and the example set.
 fn sets() -> [PolicySet; 2] {
@@ -62,13 +62,13 @@ fn no_decision_leaves_prefix_bounds_or_environment() {
         let set = &sets[index];
         let environment = if test { Environment::Test } else { Environment::Live };
         let mut who = who(app, environment, &[&format!("storage:*:{app}:*{scope}")]);
-        who.user = user.then(|| "anna".to_owned());
+        who.subject = user.then(super::anna);
         if fitting {
             request.content_type = set.app(&who.app).unwrap().types[0].clone();
             let extension = known_extensions(&request.content_type)[0];
             request.filename = format!("a.{extension}").try_into().unwrap();
         }
-        let Ok(permit) = decide_upload(set, &who, &request, methods, now()) else { return Ok(()) };
+        let Ok(permit) = decide_upload(set, &who, &request, methods, &then()) else { return Ok(()) };
         allowed.set(allowed.get() + 1);
         let manifest = set.app(&who.app).unwrap();
         let target = set.target(&permit.target).unwrap();
@@ -93,7 +93,7 @@ fn a_download_lives_within_the_bounds_whatever_its_class() {
             let mut object = object();
             object.classification = class.name.clone();
             let request = DownloadRequest { disposition: None, one_time };
-            let permit = decide_download(&set, &super::menus(), &object, &request).unwrap();
+            let permit = decide_download(&set, &super::menus(), &object, &request, &then()).unwrap();
             assert!(set.ttl().download.admit(permit.ttl), "{permit:?}");
             assert!(permit.one_time || !(one_time || class.one_time_downloads), "{permit:?}");
         }
