@@ -51,7 +51,8 @@ def write_policies(directory, apps=APPS):
     """A policy directory of so many apps."""
     shutil.rmtree(directory, ignore_errors=True)
     (directory / "apps").mkdir(parents=True)
-    shutil.copy(machine.ROOT / "policies/classifications.toml", directory)
+    for name in ["classifications.toml", "base.cedar"]:
+        shutil.copy(machine.ROOT / "policies" / name, directory)
     shutil.copy(machine.ROOT / "src/cli/dev/targets.toml", directory)
     window = "second = 1_000_000_000\nhour = 1_000_000_000\nday = 1_000_000_000\n"
     repeats = "same_request_per_minute = 1_000_000_000\n"

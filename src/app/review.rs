@@ -8,6 +8,7 @@ use crate::domain::object::Object;
 use crate::domain::principal::Operator;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::text::without_tokens;
+use crate::policy;
 
 use super::failure::Refused;
 use super::objects::purge_due;
@@ -70,6 +71,11 @@ impl App {
         let object = seen.insert(object);
         let now = self.clock.now();
         let mut audit = context.entry(now, act.action(), Outcome::Allowed, 200).by_operator(who).about_object(object);
+        if act != ReviewAct::InspectAgain {
+            let (policies, release) = (self.policies.current(), act == ReviewAct::Release);
+            let circumstances = context.circumstances(now);
+            audit.rule = Some(policy::decide_review(&policies, who, object, release, &circumstances)?);
+        }
         audit.detail = Some(reason.clone());
         let change = match act {
             ReviewAct::Release => {

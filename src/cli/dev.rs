@@ -41,9 +41,10 @@ struct Ready {
 }
 
 /// The example policies, as they lie in `policies/`; only targets and limits differ.
-const POLICIES: [(&str, &str); 6] = [
+const POLICIES: [(&str, &str); 7] = [
     ("targets.toml", include_str!("dev/targets.toml")),
     ("classifications.toml", include_str!("../../policies/classifications.toml")),
+    ("base.cedar", include_str!("../../policies/base.cedar")),
     ("limits.toml", include_str!("dev/limits.toml")),
     ("apps/where2eat.toml", include_str!("../../policies/apps/where2eat.toml")),
     ("apps/finance-invoices.toml", include_str!("../../policies/apps/finance-invoices.toml")),

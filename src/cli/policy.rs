@@ -1,4 +1,4 @@
-//! `vestibule policy check DIR`.
+//! `vestibule policy check DIR` and `vestibule policy schema`.
 
 use std::path::PathBuf;
 
@@ -15,11 +15,19 @@ pub(super) enum Policy {
         /// The directory with targets.toml, classifications.toml and apps/.
         dir: PathBuf,
     },
+    /// Print what Cedar policies can see, for vestibule.cedarschema beside them.
+    Schema,
 }
 
 impl Policy {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let Policy::Check { dir } = self;
+        let dir = match self {
+            Policy::Check { dir } => dir,
+            Policy::Schema => {
+                print!("{}", policy::CEDAR_SCHEMA);
+                return Ok(());
+            }
+        };
         let report = policy::check(&dir);
         print!("{report}");
         if report.is_good() { Ok(()) } else { Err(Failure::Told(format!("{} is not usable", dir.display()))) }

@@ -3,8 +3,8 @@
 //! Only these functions make permits. The order of the checks is fixed, from who asks to what is asked, so that a
 //! stranger to an app learns nothing of its rules and every refusal has one cause: app registered and on; environment;
 //! scope; for an upload then path, type, extension, size, class, lawful basis, residency, method, metadata, and at last
-//! the life of the URL. Quotas travel in the permit; the store counts them. Nothing here does I/O or reads a clock, and
-//! an allowing decision costs a few small allocations.
+//! what Cedar's policies say. Quotas travel in the permit; the store counts them. Nothing here does I/O or reads a clock,
+//! and an allowing decision costs a few small allocations.
 
 use std::sync::Arc;
 
@@ -13,11 +13,13 @@ use crate::domain::grant::{Disposition, DownloadPermit, UploadMethod, UploadPerm
 use crate::domain::ids::{AppName, TargetName};
 use crate::domain::key::Prefix;
 use crate::domain::object::Object;
-use crate::domain::principal::{Environment, Principal};
+use crate::domain::principal::{Environment, Operator, Principal, Subject};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::scope::{Action, Scope};
 use crate::domain::target::Target;
 
+use super::cedar::Act;
+use super::last_word;
 use super::request::{Circumstances, DownloadRequest, UploadRequest};
 use super::upload_rules as rules;
 use super::{Classification, Manifest, PolicySet};
@@ -49,6 +51,8 @@ pub fn decide_upload(
     rules::metadata(&request.metadata)?;
     let bounds = set.ttl.upload;
     let ttl = app.upload_ttl.min(class.max_upload_ttl.unwrap_or(bounds.max));
+    let what = (target, &class.name, path.as_str());
+    let rule = last_word::upload(set, app, who, what, request, circumstances)?;
     Ok(UploadPermit {
         target: target.name.clone(),
         prefix: path.clone(),
@@ -57,7 +61,7 @@ pub fn decide_upload(
         residency: target.residency.clone(),
         ttl: ttl.clamp(bounds.min, bounds.max),
         quota: app.quota,
-        rule: app.file(),
+        rule,
     })
 }
 
@@ -71,7 +75,7 @@ pub fn decide_download(
     who: &Principal,
     object: &Object,
     request: &DownloadRequest,
-    _circumstances: &Circumstances,
+    circumstances: &Circumstances,
 ) -> Result<DownloadPermit, Refusal> {
     let app = on_object(set, who, object, Action::Read)?;
     let class = class_of(set, object)?;
@@ -88,12 +92,14 @@ pub fn decide_download(
     }
     let bounds = set.ttl.download;
     let ttl = app.download_ttl.min(class.max_download_ttl.unwrap_or(bounds.max));
-    Ok(DownloadPermit {
+    let permit = DownloadPermit {
         ttl: ttl.clamp(bounds.min, bounds.max),
         one_time: request.one_time || app.one_time_downloads || class.one_time_downloads,
         disposition,
         rule: app.file(),
-    })
+    };
+    let rule = last_word::download(set, app, who, object, &permit, circumstances)?;
+    Ok(DownloadPermit { rule, ..permit })
 }
 
 /// Decides on reading the state of an object or deleting it; answers with the rule that allowed it.
@@ -105,9 +111,10 @@ pub fn decide_on_object(
     who: &Principal,
     object: &Object,
     action: Action,
-    _circumstances: &Circumstances,
+    circumstances: &Circumstances,
 ) -> Result<Arc<str>, Refusal> {
-    on_object(set, who, object, action).map(|app| app.file())
+    let app = on_object(set, who, object, action)?;
+    last_word::on_object(set, app, who, object, action, circumstances)
 }
 
 /// Decides on listing the app's objects under a prefix; answers with the rule that allowed it.
@@ -118,12 +125,43 @@ pub fn decide_list(
     set: &PolicySet,
     who: &Principal,
     prefix: &Prefix,
-    _circumstances: &Circumstances,
+    circumstances: &Circumstances,
 ) -> Result<Arc<str>, Refusal> {
     let app = admitted(set, &who.app)?;
     let target = own_target(set, app, who)?;
     in_scope(app, who, &target.name, Action::List, prefix.as_str())?;
-    Ok(app.file())
+    last_word::list(set, app, who, prefix.as_str(), circumstances)
+}
+
+/// Decides on an operator's release of a held object, or on his deleting one; answers with the policies that permit it.
+///
+/// # Errors
+/// `denied_by_policy`.
+pub fn decide_review(
+    set: &PolicySet,
+    who: &Operator,
+    object: &Object,
+    release: bool,
+    circumstances: &Circumstances,
+) -> Result<Arc<str>, Refusal> {
+    let act = if release { Act::Release } else { Act::Delete };
+    last_word::review(set, who, object, act, circumstances)
+}
+
+/// Decides on a person's wish for a token of an app: which actions it shall allow, and for how many seconds.
+///
+/// # Errors
+/// Where the app is not registered or switched off, or a policy denies it.
+pub fn decide_exchange(
+    set: &PolicySet,
+    who: &Subject,
+    app: &AppName,
+    (actions, seconds): (&[Action], u64),
+    circumstances: &Circumstances,
+) -> Result<Arc<str>, Refusal> {
+    let app = admitted(set, app)?;
+    let actions: Vec<&str> = actions.iter().map(|action| action.as_str()).collect();
+    last_word::exchange(set, app, who, (&actions, seconds), false, circumstances)
 }
 
 /// Decides on looking at what the app may do: every workflow of a registered app may.

@@ -11,18 +11,23 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::domain::bytes::Sha256Digest;
-use crate::domain::ids::AppName;
+use crate::domain::ids::{AppName, ClassName, TargetName};
 
 use super::PolicySet;
+use super::cedar::{Named, Rules, SCHEMA_FILE};
+use super::classes::Classes;
 use super::manifest_file::Draft;
 use super::mistake::{Mistake, Report, nearest};
 use super::reader::File;
-use super::{classes, cross, limits_file, manifest_file, targets};
+use super::targets::Targets;
+use super::{cedar, classes, cross, limits_file, manifest_file, targets};
 
 const TARGETS: &str = "targets.toml";
 const CLASSES: &str = "classifications.toml";
 /// The one file that need not be there.
 const LIMITS: &str = "limits.toml";
+/// How the names of Cedar's files end.
+const POLICIES: &str = ".cedar";
 
 /// The set where there is no mistake; mistakes by file and line; notes.
 pub(super) fn load(dir: &Path) -> (Option<PolicySet>, Vec<Mistake>, Vec<String>) {
@@ -57,6 +62,7 @@ fn read_files(files: &Files, report: &Report) -> Option<PolicySet> {
     let (Some((targets_file, targets)), Some(classes)) = (targets, classes) else { return None };
     cross::check(targets_file, &targets, &classes, &drafts);
     cross::check_limits(limits.as_ref(), &drafts);
+    let rules = read_rules(&handles, &drafts, &targets, &classes);
     let limits = limits.map(|(_, limits)| limits).unwrap_or_default();
     let mut apps = BTreeMap::new();
     for (file, draft) in drafts {
@@ -65,7 +71,27 @@ fn read_files(files: &Files, report: &Report) -> Option<PolicySet> {
     }
     let targets = targets.found.into_iter().map(|found| (found.target.name.clone(), found.target)).collect();
     let strangers = limits.of_strangers();
-    Some(PolicySet { apps, targets, classes: classes.classes, ttl: classes.ttl, strangers, digest: digest(files) })
+    let (classes, ttl) = (classes.classes, classes.ttl);
+    Some(PolicySet { apps, targets, classes, ttl, strangers, rules: rules?, digest: digest(files) })
+}
+
+/// Reads the Cedar policies of the directory, of which there must be some: without one nothing would be permitted.
+fn read_rules(
+    handles: &[File<'_>],
+    drafts: &[(&File<'_>, Draft)],
+    targets: &Targets,
+    classes: &Classes,
+) -> Option<Rules> {
+    let files: Vec<&File<'_>> = handles.iter().filter(|file| file.name.ends_with(POLICIES)).collect();
+    // An owner that could not be read was reported; what is said about the others would only confuse.
+    let apps: Option<Vec<_>> = drafts.iter().map(|(_, app)| Some((&app.app, &app.owner.as_ref()?.value))).collect();
+    let named = Named {
+        apps: &apps?,
+        targets: targets.names.iter().map(TargetName::as_str).collect(),
+        classes: classes.names.iter().map(ClassName::as_str).collect(),
+        roles: Vec::new(),
+    };
+    cedar::read(&files, &named)
 }
 
 /// Over names and texts with their lengths, so that no two directories share a digest by shifting bytes.
@@ -84,10 +110,16 @@ fn read_directory(dir: &Path, report: &Report) -> Files {
     for name in &names {
         if name == "apps" {
             for app in list(&dir.join("apps"), "apps/", report).unwrap_or_default() {
-                read_file(dir, &format!("apps/{app}"), report, &mut files);
+                if app.ends_with(".toml") {
+                    read_file(dir, &format!("apps/{app}"), report, &mut files);
+                } else {
+                    report.note(format!("apps/{app} does not end in .toml and is ignored"));
+                }
             }
-        } else if [TARGETS, CLASSES, LIMITS].contains(&name.as_str()) {
+        } else if [TARGETS, CLASSES, LIMITS].contains(&name.as_str()) || name.ends_with(POLICIES) {
             read_file(dir, name, report, &mut files);
+        } else if name == SCHEMA_FILE {
+            check_schema(dir, report);
         } else if name.ends_with(".toml") {
             let meant = nearest(name, [TARGETS, CLASSES, LIMITS]).unwrap_or("apps/<app>.toml");
             at_start(
@@ -108,10 +140,27 @@ fn read_directory(dir: &Path, report: &Report) -> Files {
             at_start(report, name, "the file is missing", remedy);
         }
     }
+    if !names.iter().any(|own| own.ends_with(POLICIES)) {
+        at_start(
+            report,
+            "base.cedar",
+            "there is no *.cedar file, so nothing would be permitted",
+            "create it, for what the manifests allow: @id(\"within-the-manifests\") permit (principal, action, resource);",
+        );
+    }
     if !names.iter().any(|own| own == "apps") {
         at_start(report, "apps", "the directory is missing", "create it with a file apps/<app>.toml for each app");
     }
     files
+}
+
+/// The schema in the directory is for editors; the one that counts is the program's own.
+fn check_schema(dir: &Path, report: &Report) {
+    if !fs::read_to_string(dir.join(SCHEMA_FILE)).is_ok_and(|text| text.trim() == cedar::SCHEMA.trim()) {
+        report.note(format!(
+            "{SCHEMA_FILE} is another one than this program's; write it anew with: vestibule policy schema"
+        ));
+    }
 }
 
 /// The names in a directory, sorted. Entries whose name starts with a dot are skipped: editors and mounted volumes
@@ -136,10 +185,6 @@ fn list(dir: &Path, shown: &str, report: &Report) -> Option<Vec<String>> {
 }
 
 fn read_file(dir: &Path, name: &str, report: &Report, files: &mut Files) {
-    if !name.ends_with(".toml") {
-        report.note(format!("{name} does not end in .toml and is ignored"));
-        return;
-    }
     let bytes = match fs::read(dir.join(name)) {
         Ok(bytes) => bytes,
         Err(error) => {

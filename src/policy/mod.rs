@@ -2,14 +2,16 @@
 //!
 //! [`PolicySet::load`] reads a directory (`targets.toml`, `classifications.toml`, `limits.toml`, `apps/*.toml`) whole or not at all;
 //! [`decide`] compares a request with the set and answers with a permit or a refusal that names the rule. Deciding does no
-//! I/O, takes no lock and reads no clock. [`Policies`] holds the running set and replaces it as a whole; a directory with a
-//! mistake never replaces anything. Absent on purpose: quotas and rate limits as counters (the store's), and rules that
-//! compare attributes, which come with Cedar (decision 0007).
+//! I/O and reads no clock. The manifests decide as plain data, and [`cedar`] has the last word (decision 0020). [`Policies`]
+//! holds the running set and replaces it as a whole; a directory with a mistake never replaces anything. Absent on
+//! purpose: quotas and rate limits as counters (the store's).
 
+mod cedar;
 mod check;
 mod classes;
 mod cross;
 pub mod decide;
+mod last_word;
 mod limits_file;
 mod load;
 mod manifest;
@@ -28,13 +30,17 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::domain::bytes::Sha256Digest;
-use crate::domain::ids::{AppName, ClassName, TargetName};
+use crate::domain::ids::{AppName, ClassName, OwnerName, TargetName};
 use crate::domain::limits::RateLimits;
 use crate::domain::target::Target;
 
+pub use cedar::SCHEMA as CEDAR_SCHEMA;
 pub use check::{CheckReport, check};
 pub use classes::{ANYWHERE, Bounds, Classification, LAWFUL_BASES, TtlBounds};
-pub use decide::{content_rules, decide_download, decide_limits, decide_list, decide_on_object, decide_upload};
+pub use decide::{
+    content_rules, decide_download, decide_exchange, decide_limits, decide_list, decide_on_object, decide_review,
+    decide_upload,
+};
 pub use manifest::Manifest;
 pub use mistake::Mistake;
 pub use request::{Circumstances, DownloadRequest, UploadRequest};
@@ -48,6 +54,7 @@ pub struct PolicySet {
     classes: BTreeMap<ClassName, Classification>,
     ttl: TtlBounds,
     strangers: Arc<RateLimits>,
+    rules: cedar::Rules,
     digest: Sha256Digest,
 }
 
@@ -99,6 +106,11 @@ impl PolicySet {
     /// How often the workflows of an app may ask; registered or not, nobody is without limits.
     pub fn limits_of(&self, app: &AppName) -> &Arc<RateLimits> {
         self.app(app).map_or(&self.strangers, |manifest| &manifest.limits)
+    }
+
+    /// The region of the team that answers for an app, where one is written.
+    fn region_of(&self, _owner: &OwnerName) -> Option<&str> {
+        None
     }
 
     /// The SHA-256 over the names and texts of all files: which rules were in force, for the audit trail and the log.

@@ -24,6 +24,7 @@ def write_policies(directory, bucket, endpoint):
         f'[store]\nprovider = "s3"\nbucket = "{bucket}"\nregion = "{REGION}"\nendpoint = "{endpoint}"\n'
         'path_style = true\nresidency = "eu"\nenvironment = "live"\ncredentials = "storage"\n'
     )
+    (directory / "base.cedar").write_text('@id("within-the-manifests")\npermit (principal, action, resource);\n')
     (directory / "classifications.toml").write_text('[internal]\nresidency = ["eu"]\nscanner = "clamav"\n')
     # Rate limits are counted, and far above what the clients of a run ask for.
     (directory / "limits.toml").write_text(

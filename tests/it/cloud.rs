@@ -128,7 +128,9 @@ fn write_configuration(dir: &Path, setup: &Setup) {
 fn write_policies(policies: &Path, target: &str, methods: &str, objects: u32) {
     std::fs::create_dir_all(policies.join("apps")).unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    std::fs::copy(root.join("policies/classifications.toml"), policies.join("classifications.toml")).unwrap();
+    for name in ["classifications.toml", "base.cedar"] {
+        std::fs::copy(root.join("policies").join(name), policies.join(name)).unwrap();
+    }
     std::fs::copy(root.join("src/cli/dev/limits.toml"), policies.join("limits.toml")).unwrap();
     std::fs::write(policies.join("targets.toml"), format!("[cloud]\n{target}")).unwrap();
     let manifest = format!(

@@ -357,6 +357,7 @@ pub fn edited_policies(edits: &[(&str, &str, &str)]) -> tempfile::TempDir {
     for (from, to) in [
         ("src/cli/dev/targets.toml", "targets.toml"),
         ("policies/classifications.toml", "classifications.toml"),
+        ("policies/base.cedar", "base.cedar"),
         ("src/cli/dev/limits.toml", "limits.toml"),
         ("policies/apps/where2eat.toml", "apps/where2eat.toml"),
         ("policies/apps/finance-invoices.toml", "apps/finance-invoices.toml"),

@@ -3,6 +3,7 @@
 //! `base()` is a small set whose line numbers the cases name; each case breaks one thing in it.
 
 mod broken;
+mod cedar;
 mod decisions;
 mod docs;
 mod limits;
@@ -114,6 +115,7 @@ fn base() -> Files {
     [
         ("targets.toml", TARGETS),
         ("classifications.toml", CLASSES),
+        ("base.cedar", "@id(\"within-the-manifests\")\npermit (principal, action, resource);\n"),
         ("limits.toml", LIMITS),
         ("apps/menus.toml", MENUS),
         ("apps/forms.toml", FORMS),

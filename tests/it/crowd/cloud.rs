@@ -87,7 +87,9 @@ impl Cloud {
     pub fn write_policies(&self, dir: &Path) {
         let (from, to) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("policies"), dir.join("policies"));
         std::fs::create_dir_all(to.join("apps")).unwrap();
-        std::fs::copy(from.join("classifications.toml"), to.join("classifications.toml")).unwrap();
+        for name in ["classifications.toml", "base.cedar"] {
+            std::fs::copy(from.join(name), to.join(name)).unwrap();
+        }
         std::fs::copy(from.with_file_name("src/cli/dev/limits.toml"), to.join("limits.toml")).unwrap();
         for app in ["where2eat.toml", "finance-invoices.toml", "clinic-forms.toml"] {
             std::fs::copy(from.join("apps").join(app), to.join("apps").join(app)).unwrap();

@@ -182,7 +182,7 @@ fn a_permit_holds_the_place_the_class_the_life_and_the_quota() {
     assert_eq!((permit.classification.as_str(), &*permit.residency), ("internal", "eu"));
     assert_eq!(permit.ttl, Duration::from_secs(300));
     assert_eq!((permit.quota.bytes, permit.quota.objects), (1 << 30, 1000));
-    assert_eq!(&*permit.rule, "apps/menus.toml");
+    assert_eq!(&*permit.rule, "apps/menus.toml, base.cedar:1 within-the-manifests");
 
     let mut asked = request();
     asked.path = Some("/uploads/u-42".parse().unwrap());
@@ -268,7 +268,10 @@ fn acts_on_an_object_need_its_app_its_environment_and_a_scope() {
     let set = load(&base());
     let (live, test) = (Environment::Live, Environment::Test);
     for action in [Action::Read, Action::Delete] {
-        assert_eq!(&*decide_on_object(&set, &menus(), &object(), action, &then()).unwrap(), "apps/menus.toml");
+        assert_eq!(
+            &*decide_on_object(&set, &menus(), &object(), action, &then()).unwrap(),
+            "apps/menus.toml, base.cedar:1 within-the-manifests"
+        );
         for (principal, reason) in [
             (who("forms", live, &["storage:*:forms:*", "storage:*:menus:*"]), Reason::ObjectNotFound),
             (who("menus", test, &["storage:*:menus:*"]), Reason::EnvironmentMismatch),

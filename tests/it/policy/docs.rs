@@ -1,6 +1,7 @@
-//! docs/policy.md: every TOML snippet is run.
+//! docs/policy.md: every snippet of a policy file is run.
 //!
-//! A snippet begins with a comment that names its file, for example `# apps/menu-photos.toml`. A later snippet of the
+//! A snippet begins with a comment that names its file, for example `# apps/menu-photos.toml` or
+//! `// base.cedar`. A later snippet of the
 //! same file that says `(add)` is appended to it. Together they are a policy directory that loads.
 
 use std::collections::BTreeMap;
@@ -21,9 +22,10 @@ fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
 
 fn snippets(text: &str) -> Files {
     let mut files: BTreeMap<String, String> = Files::new();
-    for block in blocks(text, "toml") {
+    let cedar = blocks(text, "cedar").into_iter().map(|block| (block, "// "));
+    for (block, comment) in blocks(text, "toml").into_iter().map(|block| (block, "# ")).chain(cedar) {
         let first = block.lines().next().unwrap();
-        let name = first.strip_prefix("# ").unwrap_or_else(|| panic!("{first:?} does not name the snippet's file"));
+        let name = first.strip_prefix(comment).unwrap_or_else(|| panic!("{first:?} does not name the snippet's file"));
         match name.strip_suffix(" (add)") {
             Some(name) => files.get_mut(name).unwrap_or_else(|| panic!("{name} has no first snippet")).push_str(block),
             None => assert!(files.insert(name.to_owned(), block.to_owned()).is_none(), "{name} is there twice"),
