@@ -65,6 +65,7 @@ async fn token(store: &Arc<dyn Store>, clock: &Clock, at: usize) -> Result<(AppN
         owner: "marketing".parse()?,
         environment: Environment::Live,
         scopes: vec![Scope::whole_app(app.clone())],
+        subject: None,
     };
     let record = TokenRecord { id: id.clone(), hash, holder, created_at: now, expires_at: None, revoked_at: None };
     let mut audit = AuditEntry::new(now, AuditAction::CreateToken, Outcome::Allowed);

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 
-use crate::domain::audit::{AuditAction, Outcome};
+use crate::domain::audit::{AuditAction, AuditEntry, Outcome};
 use crate::domain::ids::{AppName, OwnerName, TokenId, WorkflowName};
-use crate::domain::principal::{Environment, Operator};
+use crate::domain::principal::{Environment, Operator, Subject};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::scope::Scope;
 use crate::identity::{Token, TokenKind};
@@ -28,6 +28,8 @@ pub enum NewToken {
         environment: Environment,
         /// What it allows; everything of the app where empty.
         scopes: Vec<Scope>,
+        /// The person on whose behalf it acts, as whoever makes the token vouches for them.
+        subject: Option<Subject>,
         /// When it stops working.
         expires_at: Option<Timestamp>,
     },
@@ -75,7 +77,7 @@ impl App {
     ) -> Result<CreatedToken, Refusal> {
         let now = self.clock.now();
         let (kind, holder, expires_at) = match new? {
-            NewToken::Workflow { app, workflow, owner, environment, scopes, expires_at } => {
+            NewToken::Workflow { app, workflow, owner, environment, scopes, subject, expires_at } => {
                 let policies = self.policies.current();
                 let Some(manifest) = policies.app(&app) else {
                     return Err(Refusal::new(
@@ -90,9 +92,12 @@ impl App {
                         format!("The scope '{foreign}' is for another app; a token belongs to one app."),
                     ));
                 }
+                if let Some(Err(error)) = subject.as_ref().map(Subject::check) {
+                    return Err(Refusal::new(Reason::InvalidField, format!("subject: {error}.")));
+                }
                 let owner = owner.unwrap_or_else(|| manifest.owner.clone());
                 let scopes = if scopes.is_empty() { vec![Scope::whole_app(app.clone())] } else { scopes };
-                let holder = TokenHolder::Workflow { app, workflow, owner, environment, scopes };
+                let holder = TokenHolder::Workflow { app, workflow, owner, environment, scopes, subject };
                 (TokenKind::Workflow(environment), holder, expires_at)
             }
             NewToken::Operator { name, expires_at } => {
@@ -104,8 +109,8 @@ impl App {
         }
         let (token, id, hash) = Token::generate(kind, &self.clock);
         let record = TokenRecord { id, hash, holder, created_at: now, expires_at, revoked_at: None };
-        let mut audit = context.entry(now, AuditAction::CreateToken, Outcome::Allowed, 201).by_operator(who);
-        describe(&record, &mut audit);
+        let audit = context.entry(now, AuditAction::CreateToken, Outcome::Allowed, 201).by_operator(who);
+        let audit = describe(&record, audit);
         self.store.create_token(record.clone(), audit).await?;
         Ok(CreatedToken { token, record })
     }
@@ -130,8 +135,8 @@ impl App {
             let Some(record) = self.store.token(id).await? else {
                 return Err(Refusal::new(Reason::NotFound, "There is no token with this id."));
             };
-            let mut audit = context.entry(now, AuditAction::RevokeToken, Outcome::Allowed, 200).by_operator(who);
-            describe(&record, &mut audit);
+            let audit = context.entry(now, AuditAction::RevokeToken, Outcome::Allowed, 200).by_operator(who);
+            let audit = describe(&record, audit);
             self.store.revoke_token(id, now, audit).await?;
             self.authenticator.forget(id);
             Ok(())
@@ -146,15 +151,19 @@ impl App {
 }
 
 /// Says in an operator's entry which token it was about.
-fn describe(record: &TokenRecord, entry: &mut crate::domain::audit::AuditEntry) {
+fn describe(record: &TokenRecord, mut entry: AuditEntry) -> AuditEntry {
     entry.detail = Some(format!("token {}", record.id));
     match &record.holder {
-        TokenHolder::Workflow { app, workflow, owner, scopes, .. } => {
+        TokenHolder::Workflow { app, workflow, owner, scopes, subject, .. } => {
             entry.app = Some(app.clone());
             entry.workflow = Some(workflow.clone());
             entry.owner = Some(owner.clone());
             entry.scopes = scopes.iter().map(ToString::to_string).collect();
+            if let Some(subject) = subject {
+                entry = entry.for_subject(subject);
+            }
         }
         TokenHolder::Operator { name } => entry.detail = Some(format!("admin token {} of {name}", record.id)),
     }
+    entry
 }

@@ -134,6 +134,7 @@ async fn ready(application: &Application, [public, admin]: [&str; 2]) -> Result<
         owner: None,
         environment: Environment::Live,
         scopes: Vec::new(),
+        subject: None,
         expires_at,
     };
     let operator = NewToken::Operator { name: "dev".into(), expires_at };

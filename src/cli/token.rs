@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use crate::app::{App, NewToken, RequestContext, Targets};
 use crate::clock::Clock;
-use crate::domain::ids::{AppName, OwnerName, TokenId, WorkflowName};
-use crate::domain::principal::{Environment, Operator};
+use crate::domain::ids::{AppName, OwnerName, RoleName, TokenId, WorkflowName};
+use crate::domain::principal::{Environment, Operator, Subject};
 use crate::domain::scope::Scope;
 use crate::startup;
 use crate::store::{TokenHolder, TokenRecord};
@@ -52,11 +52,26 @@ struct Create {
     /// A scope; may be given several times. Everything of the app where absent.
     #[arg(long = "scope")]
     scopes: Vec<Scope>,
+    /// The person on whose behalf the workflow acts: the stable id at the identity provider.
+    #[arg(long)]
+    user: Option<String>,
+    /// What that person is to the organisation, for example clinician.
+    #[arg(long, requires = "user")]
+    role: Option<RoleName>,
+    /// The project that the person works in.
+    #[arg(long, requires = "user")]
+    project: Option<String>,
+    /// The device that the person acts from.
+    #[arg(long, requires = "user")]
+    device: Option<String>,
+    /// The device has been attested as one of the organisation's.
+    #[arg(long, requires = "device")]
+    device_attested: bool,
     /// When the token stops working, for example 2027-01-31T00:00:00Z.
     #[arg(long)]
     expires_at: Option<Timestamp>,
     /// Make an admin token for an operator of this name instead.
-    #[arg(long, conflicts_with_all = ["app", "workflow", "owner", "test", "scopes"])]
+    #[arg(long, conflicts_with_all = ["app", "workflow", "owner", "test", "scopes", "user"])]
     operator: Option<String>,
 }
 
@@ -107,12 +122,20 @@ impl Create {
         let (Some(app), Some(workflow)) = (self.app, self.workflow) else {
             return Err(Failure::Told("give --app and --workflow, or --operator".into()));
         };
+        let subject = self.user.map(|user| Subject {
+            user,
+            role: self.role,
+            project: self.project,
+            device: self.device,
+            device_attested: self.device_attested,
+        });
         Ok(NewToken::Workflow {
             app,
             workflow,
             owner: self.owner,
             environment: if self.test { Environment::Test } else { Environment::Live },
             scopes: self.scopes,
+            subject,
             expires_at: self.expires_at,
         })
     }
@@ -121,20 +144,25 @@ impl Create {
 fn table(records: &[TokenRecord]) -> Table {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["id", "for", "environment", "owner", "created", "expires", "revoked"]);
+    table.set_header(["id", "for", "environment", "owner", "acts for", "created", "expires", "revoked"]);
     for record in records {
-        let (holder, environment, owner) = match &record.holder {
-            TokenHolder::Workflow { app, workflow, owner, environment, .. } => {
-                (format!("{app}/{workflow}"), environment.as_str(), owner.to_string())
+        let (holder, environment, owner, subject) = match &record.holder {
+            TokenHolder::Workflow { app, workflow, owner, environment, subject, .. } => {
+                (format!("{app}/{workflow}"), environment.as_str(), owner.to_string(), subject.as_ref())
             }
-            TokenHolder::Operator { name } => (format!("operator {name}"), "admin", String::new()),
+            TokenHolder::Operator { name } => (format!("operator {name}"), "admin", String::new(), None),
         };
+        let subject = subject.map_or_else(String::new, |subject| match &subject.role {
+            Some(role) => format!("{} ({role})", subject.user),
+            None => subject.user.clone(),
+        });
         let at = |time: Option<Timestamp>| time.map_or_else(String::new, |time| format!("{time:.0}"));
         table.add_row([
             record.id.to_string(),
             holder,
             environment.to_owned(),
             owner,
+            subject,
             at(Some(record.created_at)),
             at(record.expires_at),
             at(record.revoked_at),

@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::bytes::Sha256Digest;
-use super::ids::{AppName, ClassName, GrantId, ObjectId, OwnerName, TokenId, WorkflowName};
+use super::ids::{AppName, ClassName, GrantId, ObjectId, OwnerName, RoleName, TokenId, WorkflowName};
 use super::object::Object;
-use super::principal::{Operator, Principal};
+use super::principal::{Operator, Principal, Subject};
 use super::refusal::Reason;
 
 /// What happened.
@@ -103,6 +103,12 @@ pub struct AuditEntry {
     /// The user on whose behalf it acted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// What the user is to the organisation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleName>,
+    /// The project that the user works in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
     /// The device that the user acted from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
@@ -175,6 +181,8 @@ impl AuditEntry {
             workflow: None,
             app: None,
             user: None,
+            role: None,
+            project: None,
             device: None,
             owner: None,
             operator: None,
@@ -204,9 +212,20 @@ impl AuditEntry {
         self.workflow = Some(who.workflow.clone());
         self.app = Some(who.app.clone());
         self.owner = Some(who.owner.clone());
-        self.user = who.user().map(str::to_owned);
-        self.device = who.subject.as_ref().and_then(|subject| subject.device.clone());
         self.scopes = who.scopes.texts();
+        match &who.subject {
+            Some(subject) => self.for_subject(subject),
+            None => self,
+        }
+    }
+
+    /// Adds the person on whose behalf somebody acts.
+    #[must_use]
+    pub fn for_subject(mut self, subject: &Subject) -> Self {
+        self.user = Some(subject.user.clone());
+        self.role = subject.role.clone();
+        self.project = subject.project.clone();
+        self.device = subject.device.clone();
         self
     }
 

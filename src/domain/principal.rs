@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{AppName, OwnerName, RoleName, TargetName, TokenId, WorkflowName};
 use super::scope::{Action, Scopes};
+use super::text::without_tokens;
 
 /// Whether a token, an app or a target is real or for trying things out. A `test` token never reaches a `live` target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -45,6 +46,33 @@ pub struct Subject {
     /// Whether somebody has attested that the device is one of the organisation's.
     #[serde(default)]
     pub device_attested: bool,
+}
+
+/// Most characters of a person's id, a project and a device.
+const LONGEST: usize = 200;
+
+/// A subject whose texts cannot be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0} has 1 to {LONGEST} characters, none of them a control character, and is no token")]
+pub struct SubjectError(&'static str);
+
+impl Subject {
+    /// Whether every text can stand in a record: each goes into the audit trail with every act of the token.
+    ///
+    /// # Errors
+    /// Names the first text that cannot.
+    pub fn check(&self) -> Result<(), SubjectError> {
+        let texts = [("user", Some(&self.user)), ("project", self.project.as_ref()), ("device", self.device.as_ref())];
+        let good = |text: &String| {
+            (1..=LONGEST).contains(&text.chars().count())
+                && !text.chars().any(char::is_control)
+                && without_tokens(text) == *text
+        };
+        match texts.into_iter().find(|(_, text)| text.is_some_and(|text| !good(text))) {
+            Some((name, _)) => Err(SubjectError(name)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// An authenticated workflow, with the person on whose behalf it acts where one is known.
@@ -101,4 +129,25 @@ pub struct Operator {
     pub token: TokenId,
     /// The name that the token was made for.
     pub name: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject(user: &str) -> Subject {
+        Subject { user: user.to_owned(), role: None, project: None, device: None, device_attested: false }
+    }
+
+    #[test]
+    fn a_subjects_texts_can_stand_in_a_record() {
+        for user in ["anna", "auth0|5f7c8ec7c33c6c004bbafe82", "https://idp.example.com/4711", "Zo\u{eb}"] {
+            assert_eq!(subject(user).check(), Ok(()), "{user}");
+        }
+        for user in ["", "a\nb", "a\0", "vst_live_0123456789abcdef_secret", &"a".repeat(201)] {
+            assert_eq!(subject(user).check(), Err(SubjectError("user")), "{user}");
+        }
+        let device = Subject { device: Some(String::new()), ..subject("anna") };
+        assert!(device.check().unwrap_err().to_string().starts_with("device has 1 to 200 characters"));
+    }
 }

@@ -140,16 +140,18 @@ impl Identity {
     /// Whom the record stands for, without any check.
     pub(super) fn of(record: &TokenRecord) -> Self {
         match &record.holder {
-            TokenHolder::Workflow { app, workflow, owner, environment, scopes } => Identity::Workflow(Principal {
-                token: record.id.clone(),
-                app: app.clone(),
-                workflow: workflow.clone(),
-                owner: owner.clone(),
-                environment: *environment,
-                scopes: scopes.clone().into(),
-                subject: None,
-                proof_of_possession: false,
-            }),
+            TokenHolder::Workflow { app, workflow, owner, environment, scopes, subject } => {
+                Identity::Workflow(Principal {
+                    token: record.id.clone(),
+                    app: app.clone(),
+                    workflow: workflow.clone(),
+                    owner: owner.clone(),
+                    environment: *environment,
+                    scopes: scopes.clone().into(),
+                    subject: subject.clone(),
+                    proof_of_possession: false,
+                })
+            }
             TokenHolder::Operator { name } => {
                 Identity::Operator(Operator { token: record.id.clone(), name: name.clone() })
             }
@@ -314,6 +316,7 @@ mod tests {
             owner: "marketing".parse().unwrap(),
             environment: Environment::Live,
             scopes: Vec::new(),
+            subject: None,
         };
         assert_eq!(verify(&presented, &record, now()).unwrap_err().reason, Reason::TokenInvalid);
     }

@@ -67,6 +67,11 @@ pub(super) trait Columns<'r> {
         self.with(|text| serde_json::from_str(text))
     }
 
+    fn optional_json<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Self::Failure> {
+        let text = self.optional_str()?;
+        text.map(serde_json::from_str).transpose().map_err(|error| self.unreadable(error))
+    }
+
     fn number(&mut self) -> Result<i64, Self::Failure> {
         self.optional_number()?.ok_or_else(|| self.unreadable("missing"))
     }
@@ -142,14 +147,14 @@ pub(super) fn object<'r, C: Columns<'r>>(columns: &mut C) -> Result<Object, C::F
 /// What [`token`] reads, in its order.
 macro_rules! token_columns {
     () => {
-        "id, hash, holder, name, app, owner, environment, scopes, created_at, expires_at, revoked_at"
+        "id, hash, holder, name, app, owner, environment, scopes, created_at, expires_at, revoked_at, subject"
     };
 }
 pub(super) use token_columns;
 
 pub(super) fn token<'r, C: Columns<'r>>(columns: &mut C) -> Result<TokenRecord, C::Failure> {
     let (id, hash) = (columns.parsed()?, columns.digest()?);
-    let holder = if columns.str()? == "operator" {
+    let mut holder = if columns.str()? == "operator" {
         let name = columns.text()?;
         for _ in ["app", "owner", "environment", "scopes"] {
             columns.optional_str()?;
@@ -162,8 +167,13 @@ pub(super) fn token<'r, C: Columns<'r>>(columns: &mut C) -> Result<TokenRecord, 
             owner: columns.parsed()?,
             environment: columns.named(names::environment)?,
             scopes: columns.json()?,
+            subject: None,
         }
     };
     let (created_at, expires_at, revoked_at) = (columns.time()?, columns.optional_time()?, columns.optional_time()?);
+    let vouched = columns.optional_json()?;
+    if let TokenHolder::Workflow { subject, .. } = &mut holder {
+        *subject = vouched;
+    }
     Ok(TokenRecord { id, hash, holder, created_at, expires_at, revoked_at })
 }

@@ -11,7 +11,7 @@ use crate::domain::ids::{AppName, GrantId, ObjectId, OwnerName, TokenId, Workflo
 use crate::domain::job::{JobKind, LeasedJob};
 use crate::domain::life::{Life, State};
 use crate::domain::object::Object;
-use crate::domain::principal::Environment;
+use crate::domain::principal::{Environment, Subject};
 use crate::domain::scope::Scope;
 
 /// A new object, to be saved with everything that belongs to it.
@@ -177,6 +177,8 @@ pub enum TokenHolder {
         environment: Environment,
         /// What it allows.
         scopes: Vec<Scope>,
+        /// The person on whose behalf the workflow acts, where somebody vouched for one.
+        subject: Option<Subject>,
     },
     /// An operator of the admin listener.
     Operator {

@@ -44,7 +44,7 @@ pub(super) fn audit_text(entry: &AuditEntry) -> Result<String, StoreError> {
     String::from_utf8(json).map_err(unwritable)
 }
 
-/// Who holds a token, as the six columns that say so.
+/// Who holds a token, as the columns that say so.
 pub(super) struct HolderColumns<'t> {
     pub(super) holder: &'static str,
     pub(super) name: &'t str,
@@ -52,22 +52,30 @@ pub(super) struct HolderColumns<'t> {
     pub(super) owner: Option<&'t str>,
     pub(super) environment: Option<&'static str>,
     pub(super) scopes: String,
+    pub(super) subject: Option<String>,
 }
 
 impl<'t> HolderColumns<'t> {
     pub(super) fn of(holder: &'t TokenHolder) -> serde_json::Result<Self> {
         Ok(match holder {
-            TokenHolder::Workflow { app, workflow, owner, environment, scopes } => Self {
+            TokenHolder::Workflow { app, workflow, owner, environment, scopes, subject } => Self {
                 holder: "workflow",
                 name: workflow.as_str(),
                 app: Some(app.as_str()),
                 owner: Some(owner.as_str()),
                 environment: Some(environment.as_str()),
                 scopes: serde_json::to_string(scopes)?,
+                subject: subject.as_ref().map(serde_json::to_string).transpose()?,
             },
-            TokenHolder::Operator { name } => {
-                Self { holder: "operator", name, app: None, owner: None, environment: None, scopes: "[]".to_owned() }
-            }
+            TokenHolder::Operator { name } => Self {
+                holder: "operator",
+                name,
+                app: None,
+                owner: None,
+                environment: None,
+                scopes: "[]".to_owned(),
+                subject: None,
+            },
         })
     }
 }

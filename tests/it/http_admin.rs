@@ -43,6 +43,60 @@ async fn tokens_are_shown_once_listed_without_secrets_and_revoked() {
 }
 
 #[tokio::test]
+async fn a_token_says_for_whom_it_acts_and_so_does_the_audit_trail() {
+    let gateway = Gateway::start().await;
+    let subject =
+        json!({ "user": "u-42", "role": "clinician", "project": "trial-7", "device": "d-9", "deviceAttested": true });
+    let body = json!({ "app": "where2eat", "workflow": "desk", "subject": subject });
+    let (status, created) = gateway.admin_post("/admin/tokens", body).await;
+    assert_eq!((status, &created["subject"]), (201, &subject), "{created}");
+    let token = created["token"].as_str().unwrap();
+    let by_cli = ["token", "create", "--app", "where2eat", "--workflow", "desk", "--user", "u-43", "--role", "nurse"];
+    let (code, other, errors) = gateway.run(&by_cli);
+    assert_eq!(code, 0, "{errors}");
+    let (_, list) = gateway.admin_get("/admin/tokens").await;
+    let listed = |token: &str| {
+        let id = token.split('_').nth(2).unwrap();
+        list["tokens"].as_array().unwrap().iter().find(|one| one["tokenId"] == id).unwrap()["subject"].clone()
+    };
+    assert_eq!(listed(token), subject);
+    assert_eq!(listed(other.trim()), json!({ "user": "u-43", "role": "nurse", "deviceAttested": false }));
+    assert!(listed(&gateway.token).is_null());
+    assert!(gateway.run(&["token", "list"]).1.contains("u-43 (nurse)"));
+
+    for (size, outcome) in [(10, "allowed"), (99_999_999, "refused")] {
+        let body = json!({ "filename": "menu.jpg", "size": size, "contentType": "image/jpeg" });
+        gateway.post_as(token, "/request-upload", body).await;
+        let id = token.split('_').nth(2).unwrap();
+        let (_, page) = gateway.admin_get(&format!("/admin/audit?limit=1&token={id}")).await;
+        let entry = &page["entries"][0];
+        assert_eq!(entry["outcome"], outcome, "{entry}");
+        for (field, value) in [("user", "u-42"), ("role", "clinician"), ("project", "trial-7"), ("device", "d-9")] {
+            assert_eq!(entry[field], value, "{field} in {entry}");
+        }
+    }
+    let (_, page) = gateway.admin_get("/admin/audit?limit=1000").await;
+    let made = |entry: &&Value| entry["action"] == "createToken" && entry["workflow"] == "desk";
+    let made: Vec<&Value> = page["entries"].as_array().unwrap().iter().filter(made).collect();
+    assert_eq!([&made[0]["user"], &made[1]["user"]], ["u-43", "u-42"], "{made:?}");
+
+    for (subject, part) in [
+        (json!({ "user": "" }), "user has 1 to 200 characters"),
+        (json!({ "user": gateway.token }), "is no token"),
+        (json!({ "user": "u", "project": "a\nb" }), "project has"),
+        (json!({ "user": "u", "role": "Chief Doctor" }), "role must be"),
+        (json!({ "role": "clinician" }), "user"),
+    ] {
+        let body = json!({ "app": "where2eat", "workflow": "desk", "subject": subject });
+        let (status, problem) = gateway.admin_post("/admin/tokens", body).await;
+        assert_eq!(status, 400, "{subject}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(part), "{subject}: {problem}");
+    }
+    let (code, ..) = gateway.run(&["token", "create", "--app", "where2eat", "--workflow", "w", "--role", "nurse"]);
+    assert_eq!(code, 2, "a role without a user is nobody's");
+}
+
+#[tokio::test]
 async fn tokens_of_one_listener_open_nothing_on_the_other() {
     let gateway = Gateway::start().await;
     let (_, operator) = gateway.admin_post("/admin/tokens", json!({ "operator": "ana" })).await;

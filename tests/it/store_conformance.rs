@@ -23,7 +23,7 @@ use vestibule::domain::job::{JobKind, LeasedJob};
 use vestibule::domain::key::ObjectKeys;
 use vestibule::domain::life::Life;
 use vestibule::domain::object::Object;
-use vestibule::domain::principal::Environment;
+use vestibule::domain::principal::{Environment, Subject};
 use vestibule::domain::verdict::{Finding, Verdict};
 use vestibule::store::{
     Advance, AdvanceOutcome, AuditQuery, ClaimJobs, IssueDownload, IssueOutcome, IssueUpload, LinkHash, NewLink, Store,
@@ -37,6 +37,17 @@ use crate::store_sqlite::Sqlite;
 pub(crate) const QUOTA: QuotaLimit = QuotaLimit { bytes: 1_000_000, objects: 10_000 };
 
 /// An open store and a clock that the case moves.
+/// Somebody for whom everything is known.
+fn subject() -> Subject {
+    Subject {
+        user: "u-42".into(),
+        role: Some("clinician".parse().unwrap()),
+        project: Some("trial \u{e4}".into()),
+        device: Some("d-7".into()),
+        device_attested: true,
+    }
+}
+
 pub(crate) struct Bench {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Clock,
@@ -248,6 +259,7 @@ impl Bench {
                 owner: "marketing".parse().unwrap(),
                 environment: Environment::Live,
                 scopes: vec!["storage:images:where2eat:write:prefix=/uploads/".parse().unwrap()],
+                subject: Some(subject()),
             },
             created_at: self.clock.now(),
             expires_at: Some(self.clock.now() + SignedDuration::from_hours(24)),

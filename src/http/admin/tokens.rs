@@ -6,14 +6,50 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::{App, NewToken};
 use crate::domain::audit::AuditAction;
-use crate::domain::ids::TokenId;
-use crate::domain::principal::Environment;
+use crate::domain::ids::{ParseIdError, TokenId};
+use crate::domain::principal::{Environment, Subject};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::http::auth::Admin;
 use crate::http::body::Body;
 use crate::http::context::Context;
 use crate::http::problem::{Document, Problem};
 use crate::store::{TokenHolder, TokenRecord};
+
+/// The person on whose behalf a workflow acts. Whoever makes the token vouches for it; policies compare it.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::http) struct SubjectBody {
+    /// The person's stable id at your identity provider.
+    user: String,
+    /// What the person is to the organisation, for example `clinician`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    role: Option<String>,
+    /// The project that the person works in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    project: Option<String>,
+    /// The device that the person acts from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    device: Option<String>,
+    /// Whether somebody has attested that the device is one of the organisation's.
+    #[serde(default)]
+    device_attested: bool,
+}
+
+impl TryFrom<SubjectBody> for Subject {
+    type Error = ParseIdError;
+
+    fn try_from(body: SubjectBody) -> Result<Self, ParseIdError> {
+        let SubjectBody { user, role, project, device, device_attested } = body;
+        Ok(Self { user, role: role.map(|role| role.parse()).transpose()?, project, device, device_attested })
+    }
+}
+
+impl From<&Subject> for SubjectBody {
+    fn from(subject: &Subject) -> Self {
+        let Subject { user, role, project, device, device_attested } = subject.clone();
+        Self { user, role: role.map(|role| role.to_string()), project, device, device_attested }
+    }
+}
 
 /// What to make a token for: a workflow of an app, or an operator.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -30,6 +66,8 @@ pub(in crate::http) struct NewTokenBody {
     environment: Option<String>,
     /// At least one scope; everything of the app where absent.
     scopes: Option<Vec<String>>,
+    /// The person on whose behalf the workflow acts; classes that are regulated ask for one.
+    subject: Option<SubjectBody>,
     /// Makes an admin token for an operator of this name instead.
     operator: Option<String>,
     /// When the token stops working (RFC 3339); never where absent.
@@ -46,7 +84,7 @@ impl TryFrom<NewTokenBody> for NewToken {
         }
         if let Some(name) = body.operator {
             let workflows = [body.app, body.workflow, body.owner, body.environment];
-            if workflows.iter().any(Option::is_some) || body.scopes.is_some() {
+            if workflows.iter().any(Option::is_some) || body.scopes.is_some() || body.subject.is_some() {
                 let text = "an operator has a name and perhaps expiresAt; scopes and the like are a workflow's";
                 return Err(invalid("operator", text));
             }
@@ -78,6 +116,7 @@ impl TryFrom<NewTokenBody> for NewToken {
                 .iter()
                 .map(|scope| scope.parse().map_err(|error| invalid("scopes", error)))
                 .collect::<Result<_, _>>()?,
+            subject: body.subject.map(Subject::try_from).transpose().map_err(|error| invalid("subject", error))?,
             expires_at: body.expires_at,
         })
     }
@@ -100,6 +139,8 @@ pub(in crate::http) struct TokenView {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     scopes: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<SubjectBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     operator: Option<String>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -120,18 +161,20 @@ impl From<&TokenRecord> for TokenView {
             owner: None,
             environment: None,
             scopes: Vec::new(),
+            subject: None,
             operator: None,
             created_at: record.created_at,
             expires_at: record.expires_at,
             revoked_at: record.revoked_at,
         };
         match &record.holder {
-            TokenHolder::Workflow { app, workflow, owner, environment, scopes } => {
+            TokenHolder::Workflow { app, workflow, owner, environment, scopes, subject } => {
                 view.app = Some(app.to_string());
                 view.workflow = Some(workflow.to_string());
                 view.owner = Some(owner.to_string());
                 view.environment = Some(environment.as_str());
                 view.scopes = scopes.iter().map(ToString::to_string).collect();
+                view.subject = subject.as_ref().map(SubjectBody::from);
             }
             TokenHolder::Operator { name } => view.operator = Some(name.clone()),
         }
@@ -237,9 +280,28 @@ mod tests {
     }
 
     #[test]
+    fn a_subject_is_read_whole_or_not_at_all() {
+        let body = |subject: &str| format!(r#"{{"app":"a","workflow":"w","subject":{subject}}}"#);
+        let whole = r#"{"user":"u-42","role":"clinician","project":"p","device":"d","deviceAttested":true}"#;
+        let NewToken::Workflow { subject: Some(subject), .. } = read(&body(whole)).unwrap() else { panic!() };
+        assert_eq!((subject.user.as_str(), subject.device_attested), ("u-42", true));
+        assert_eq!(serde_json::to_string(&SubjectBody::from(&subject)).unwrap(), whole);
+        let refusal = read(&body(r#"{"user":"u","role":"Chief Doctor"}"#)).unwrap_err();
+        assert!(refusal.detail.starts_with("subject: role must be"), "{refusal}");
+        assert!(serde_json::from_str::<NewTokenBody>(&body(r#"{"role":"clinician"}"#)).is_err());
+        assert!(serde_json::from_str::<NewTokenBody>(&body(r#"{"user":"u","admin":true}"#)).is_err());
+    }
+
+    #[test]
     fn an_operator_takes_nothing_of_a_workflow() {
         assert!(read(r#"{"operator":"ada"}"#).is_ok());
-        for field in [r#""app":"a""#, r#""owner":"o""#, r#""environment":"test""#, r#""scopes":["storage:*:a:read"]"#] {
+        for field in [
+            r#""app":"a""#,
+            r#""owner":"o""#,
+            r#""subject":{"user":"u"}"#,
+            r#""environment":"test""#,
+            r#""scopes":["storage:*:a:read"]"#,
+        ] {
             let refusal = read(&format!(r#"{{"operator":"ada",{field}}}"#)).unwrap_err();
             assert!(refusal.detail.starts_with("operator:"), "{field}: {refusal}");
         }

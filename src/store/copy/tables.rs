@@ -44,6 +44,7 @@ pub(super) const TABLES: [Table; 9] = [
             ("created_at", Int),
             ("expires_at", Int),
             ("revoked_at", Int),
+            ("subject", Text),
         ],
         numbered: None,
     },

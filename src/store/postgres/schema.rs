@@ -19,8 +19,10 @@ struct Migration {
 }
 
 /// Each once, in order; the version of a schema is how many were applied.
-const MIGRATIONS: &[Migration] =
-    &[Migration { name: "initial", sql: include_str!("../../../migrations/postgres/0001_initial.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { name: "initial", sql: include_str!("../../../migrations/postgres/0001_initial.sql") },
+    Migration { name: "subjects", sql: include_str!("../../../migrations/postgres/0003_subjects.sql") },
+];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
     version    integer NOT NULL PRIMARY KEY,

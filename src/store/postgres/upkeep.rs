@@ -17,8 +17,11 @@ use crate::store::{DeadLetter, TOKENS_AS_OF, TokenRecord};
 /// Saves a token; its id must be new.
 pub(super) async fn insert_token(conn: &mut PgConnection, token: &TokenRecord) -> Result<(), Failure> {
     let columns = HolderColumns::of(&token.holder).map_err(Failure::unwritable)?;
-    let sql =
-        concat!("INSERT INTO tokens (", token_columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)");
+    let sql = concat!(
+        "INSERT INTO tokens (",
+        token_columns!(),
+        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+    );
     sqlx::query(sql)
         .bind(token.id.as_str())
         .bind(&token.hash.0[..])
@@ -31,6 +34,7 @@ pub(super) async fn insert_token(conn: &mut PgConnection, token: &TokenRecord) -
         .bind(token.created_at.as_microsecond())
         .bind(token.expires_at.map(Timestamp::as_microsecond))
         .bind(token.revoked_at.map(Timestamp::as_microsecond))
+        .bind(columns.subject)
         .execute(&mut *conn)
         .await?;
     tokens_changed(conn).await

@@ -158,7 +158,7 @@ pub(super) fn insert_token(conn: &Connection, token: &TokenRecord) -> Result<(),
     let mut insert = conn.prepare_cached(concat!(
         "INSERT INTO tokens (",
         token_columns!(),
-        ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+        ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
     ))?;
     insert.execute(params![
         token.id.as_str(),
@@ -172,6 +172,7 @@ pub(super) fn insert_token(conn: &Connection, token: &TokenRecord) -> Result<(),
         token.created_at.as_microsecond(),
         token.expires_at.map(Timestamp::as_microsecond),
         token.revoked_at.map(Timestamp::as_microsecond),
+        columns.subject,
     ])?;
     Ok(())
 }

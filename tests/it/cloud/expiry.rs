@@ -72,6 +72,7 @@ impl Still {
             owner: None,
             environment: Environment::Live,
             scopes: Vec::new(),
+            subject: None,
             expires_at: None,
         };
         let created = app.create_token(&context(&app), &operator, Ok(new)).await.unwrap();

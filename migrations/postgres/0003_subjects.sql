@@ -1,0 +1,3 @@
+-- The person on whose behalf a workflow acts, as whoever made the token vouched for them: a JSON object, or nothing. The
+-- program before this one names its columns, and goes on without it.
+ALTER TABLE tokens ADD COLUMN subject text;
