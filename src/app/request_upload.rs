@@ -17,12 +17,15 @@ use crate::domain::object::Object;
 use crate::domain::principal::Principal;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::target::Target;
-use crate::policy::{self, PolicySet, UploadRequest};
+use crate::policy::{self, Circumstances, UploadRequest};
 use crate::storage::{MintedUpload, ObjectStore, Provider};
 use crate::store::{Idempotency, IssueOutcome, IssueUpload};
 
 use super::failure::Refused;
 use super::{Admission, App, RequestContext};
+
+/// How often a decision is taken again because policies and targets were just being replaced.
+const ATTEMPTS: usize = 100;
 
 /// Looked up once, for the sake of every request.
 static ISSUED: LazyLock<Counter> = LazyLock::new(|| metrics::counter!("vestibule_issued_total", "kind" => "upload"));
@@ -79,10 +82,7 @@ impl App {
             .retry_after(10));
         }
         let now = self.clock.now();
-        let policies = self.policies.current();
-        let methods = |target: &Target| Provider::of(target).methods();
-        let permit = policy::decide_upload(&policies, who, &request, methods, &context.circumstances(now))?;
-        let store = self.store_decided_on(&policies, &permit.target)?;
+        let (permit, store) = self.decide_upload(who, &request, &context.circumstances(now))?;
         let (quota, rule, prefix) = (permit.quota, permit.rule.clone(), permit.prefix.clone());
         let object = Arc::new(self.new_object(who, request, permit, now)?);
         let upload = store.mint_upload(&grant(&object))?;
@@ -173,16 +173,26 @@ impl App {
         })
     }
 
-    /// The store of a target as the decision saw it. While a reload replaces policies and targets, the two may differ
-    /// for an instant; nothing is signed then.
-    fn store_decided_on(&self, set: &PolicySet, name: &TargetName) -> Result<Arc<dyn ObjectStore>, Refusal> {
-        match self.targets.open(name) {
-            Some(open) if set.target(name) == Some(&open.target) => Ok(open.store),
-            _ => {
-                Err(Refusal::new(Reason::Overloaded, "The policies are being reloaded. Try again shortly.")
-                    .retry_after(1))
+    /// Decides, and finds the store of the target as the decision saw it. Where a reload came between the two, the decision
+    /// is taken again by the new set: nobody is refused because policies were reloaded, and nothing is signed that the set
+    /// in force did not decide on.
+    fn decide_upload(
+        &self,
+        who: &Principal,
+        request: &UploadRequest,
+        circumstances: &Circumstances,
+    ) -> Result<(UploadPermit, Arc<dyn ObjectStore>), Refusal> {
+        let methods = |target: &Target| Provider::of(target).methods();
+        for _ in 0..ATTEMPTS {
+            let set = self.policies.current();
+            let permit = policy::decide_upload(&set, who, request, methods, circumstances)?;
+            match self.targets.open(&permit.target) {
+                Some(open) if set.target(&permit.target) == Some(&open.target) => return Ok((permit, open.store)),
+                // The one who replaces them is between two stores to memory: let it run.
+                _ => std::thread::yield_now(),
             }
         }
+        Err(Refusal::new(Reason::Overloaded, "The policies are being reloaded. Try again shortly.").retry_after(1))
     }
 
     /// The store of an object that exists already.

@@ -39,6 +39,7 @@ mod operations;
 mod policy;
 mod quota;
 mod recovery;
+mod reload;
 mod s3;
 mod scanners;
 mod secrets;
