@@ -17,6 +17,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
+use crate::domain::principal::Environment;
 use crate::limits::redis::WhenAway;
 use crate::storage::credentials::Credentials;
 use crate::telemetry::TelemetryConfig;
@@ -213,11 +214,14 @@ impl Default for LimitsConfig {
 pub struct PoliciesConfig {
     /// The directory with `targets.toml`, `classifications.toml` and `apps/`.
     pub dir: PathBuf,
+    /// `live` or `test`: a directory with a target of the other environment is refused, at start and at each reload. Both
+    /// are served where absent.
+    pub environment: Option<Environment>,
 }
 
 impl Default for PoliciesConfig {
     fn default() -> Self {
-        Self { dir: "policies".into() }
+        Self { dir: "policies".into(), environment: None }
     }
 }
 

@@ -70,6 +70,7 @@ impl fmt::Display for CheckReport {
         }
         writeln!(f, "{}", table.trim_fmt())?;
         let (apps, targets, classes) = (set.apps().len(), set.targets().len(), set.classes().len());
-        writeln!(f, "good: {apps} apps, {targets} targets, {classes} classes")
+        let policies = set.rules.len();
+        writeln!(f, "good: {apps} apps, {targets} targets, {classes} classes, {policies} Cedar policies")
     }
 }

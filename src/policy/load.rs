@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::bytes::Sha256Digest;
 use crate::domain::ids::{AppName, ClassName, TargetName};
+use crate::domain::target::Target;
 
 use super::PolicySet;
 use super::cedar::{Named, Rules, SCHEMA_FILE};
@@ -201,6 +202,18 @@ fn read_file(dir: &Path, name: &str, report: &Report, files: &mut Files) {
             let file = File { name, text: &good, report };
             file.mistake(good.len(), "the text is not UTF-8", "save the file with the encoding UTF-8");
         }
+    }
+}
+
+/// A target that this gateway must not serve.
+pub(super) fn of_another_environment(target: &Target) -> Mistake {
+    let (name, is) = (&target.name, target.environment.as_str());
+    Mistake {
+        file: TARGETS.to_owned(),
+        line: 1,
+        column: 1,
+        problem: format!("'{name}' is a {is} target, and [policies] environment in the configuration says otherwise"),
+        remedy: "use the policy directory that is meant for this gateway, or correct the configuration".to_owned(),
     }
 }
 

@@ -24,7 +24,7 @@ mod units;
 mod upload_rules;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -32,6 +32,7 @@ use arc_swap::ArcSwap;
 use crate::domain::bytes::Sha256Digest;
 use crate::domain::ids::{AppName, ClassName, OwnerName, TargetName};
 use crate::domain::limits::RateLimits;
+use crate::domain::principal::Environment;
 use crate::domain::target::Target;
 
 pub use cedar::SCHEMA as CEDAR_SCHEMA;
@@ -122,16 +123,27 @@ impl PolicySet {
 /// The running policy set. Readers take the current one without a lock; a reload replaces it whole.
 #[derive(Debug)]
 pub struct Policies {
+    dir: PathBuf,
+    only: Option<Environment>,
     current: ArcSwap<PolicySet>,
 }
 
 impl Policies {
-    /// Loads the directory for the first time.
+    /// Loads the directory for the first time. `only` is the environment that this gateway serves, where it is one alone.
     ///
     /// # Errors
-    /// As [`PolicySet::load`].
-    pub fn open(dir: &Path) -> Result<Policies, Vec<Mistake>> {
-        Ok(Policies { current: ArcSwap::from_pointee(PolicySet::load(dir)?) })
+    /// As [`PolicySet::load`], and every target of another environment.
+    pub fn open(dir: &Path, only: Option<Environment>) -> Result<Policies, Vec<Mistake>> {
+        let set = load_only(dir, only)?;
+        Ok(Policies { dir: dir.to_owned(), only, current: ArcSwap::from_pointee(set) })
+    }
+
+    /// Reads the directory again, without putting it in force.
+    ///
+    /// # Errors
+    /// As [`Policies::open`].
+    pub fn read_again(&self) -> Result<PolicySet, Vec<Mistake>> {
+        load_only(&self.dir, self.only)
     }
 
     /// The set in force. Keep it for one decision, not longer.
@@ -143,4 +155,12 @@ impl Policies {
     pub fn replace(&self, set: PolicySet) {
         self.current.store(Arc::new(set));
     }
+}
+
+/// Staging's files on a production gateway, or the other way, are a mistake of whoever copied them.
+fn load_only(dir: &Path, only: Option<Environment>) -> Result<PolicySet, Vec<Mistake>> {
+    let set = PolicySet::load(dir)?;
+    let foreign = set.targets().filter(|target| only.is_some_and(|only| only != target.environment));
+    let mistakes: Vec<Mistake> = foreign.map(|target| load::of_another_environment(target)).collect();
+    if mistakes.is_empty() { Ok(set) } else { Err(mistakes) }
 }

@@ -58,7 +58,8 @@ impl Application {
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub async fn build(config: Config, clock: Clock, metrics: Option<PrometheusHandle>) -> Result<Self, StartError> {
-        let policies = Arc::new(Policies::open(&config.policies.dir).map_err(StartError::Policy)?);
+        let policies =
+            Arc::new(Policies::open(&config.policies.dir, config.policies.environment).map_err(StartError::Policy)?);
         let mut certificates = Vec::new();
         let public_tls = certificate(config.public.tls.as_ref(), &mut certificates)?;
         let admin_tls = certificate(config.admin.tls.as_ref(), &mut certificates)?;

@@ -84,7 +84,8 @@ pub struct Core {
 /// # Errors
 /// [`StartError`] where one of them cannot be used.
 pub async fn core(config: &Config, targets: Targets, public_url: String, clock: Clock) -> Result<Core, StartError> {
-    let policies = Arc::new(Policies::open(&config.policies.dir).map_err(StartError::Policy)?);
+    let policies =
+        Arc::new(Policies::open(&config.policies.dir, config.policies.environment).map_err(StartError::Policy)?);
     core_with(config, policies, targets, public_url, clock).await
 }
 

@@ -74,8 +74,8 @@ impl Reload<'_> {
 
     /// Reads the directory and opens its targets; only where both succeed is either put in force.
     async fn next_policies(&self) -> Result<(PolicySet, Vec<OpenTarget>), Vec<String>> {
-        let dir = self.config.policies.dir.clone();
-        let set = tokio::task::spawn_blocking(move || PolicySet::load(&dir))
+        let policies = Arc::clone(&self.app.policies);
+        let set = tokio::task::spawn_blocking(move || policies.read_again())
             .await
             .map_err(|error| vec![error.to_string()])?
             .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect::<Vec<_>>())?;

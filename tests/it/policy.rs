@@ -235,7 +235,7 @@ fn the_example_set_loads_and_says_what_its_apps_may_do() {
     let report = check(&examples());
     assert!(report.is_good() && report.notes.is_empty(), "{report}");
     let printed = report.to_string();
-    assert!(printed.ends_with("good: 3 apps, 4 targets, 4 classes\n"), "{printed}");
+    assert!(printed.ends_with("good: 3 apps, 4 targets, 4 classes, 6 Cedar policies\n"), "{printed}");
     let set = report.set.unwrap();
     let apps: Vec<(&str, &str)> = set.apps().map(|app| (app.app.as_str(), app.prefix.as_str())).collect();
     assert_eq!(apps, [("clinic-forms", "forms/"), ("finance-invoices", "invoices/"), ("where2eat", "uploads/")]);
@@ -253,15 +253,15 @@ fn the_example_set_loads_and_says_what_its_apps_may_do() {
 }
 
 /// What SIGHUP does: load first, and only a whole set replaces the one in force.
-fn reload(policies: &Policies, dir: &std::path::Path) -> Result<(), Vec<vestibule::policy::Mistake>> {
-    PolicySet::load(dir).map(|set| policies.replace(set))
+fn reload(policies: &Policies) -> Result<(), Vec<vestibule::policy::Mistake>> {
+    policies.read_again().map(|set| policies.replace(set))
 }
 
 #[test]
 fn a_reload_replaces_the_set_and_a_broken_directory_never_does() {
     let mut files = base();
     let dir = write(&files);
-    let policies = Policies::open(dir.path()).unwrap();
+    let policies = Policies::open(dir.path(), None).unwrap();
     let limit = || policies.current().app(&"menus".parse().unwrap()).unwrap().max_size;
     let first = policies.current();
     assert_eq!(limit(), 10 << 20);
@@ -269,19 +269,40 @@ fn a_reload_replaces_the_set_and_a_broken_directory_never_does() {
     files.insert("apps/menus.toml".into(), MENUS.replace("10 MiB", "20 MiB"));
     files.insert("apps/forms.toml".into(), FORMS.replace("clinic", "clinc"));
     rewrite(dir.path(), &files);
-    assert_eq!(reload(&policies, dir.path()).unwrap_err().len(), 1);
+    assert_eq!(reload(&policies).unwrap_err().len(), 1);
     assert_eq!(limit(), 10 << 20, "the good half of a broken set was used");
     assert_eq!(policies.current().digest(), first.digest());
 
     files.insert("apps/forms.toml".into(), FORMS.into());
     rewrite(dir.path(), &files);
-    reload(&policies, dir.path()).unwrap();
+    reload(&policies).unwrap();
     assert_eq!(limit(), 20 << 20);
     assert_ne!(policies.current().digest(), first.digest());
 
     std::fs::remove_dir_all(dir.path()).unwrap();
-    reload(&policies, dir.path()).unwrap_err();
+    reload(&policies).unwrap_err();
     assert_eq!(limit(), 20 << 20);
+}
+
+#[test]
+fn a_gateway_of_one_environment_takes_no_set_with_targets_of_the_other() {
+    let dir = write(&base());
+    for (only, foreign) in [(Environment::Live, vec!["images-test"]), (Environment::Test, vec!["clinic", "images"])] {
+        let mistakes = Policies::open(dir.path(), Some(only)).unwrap_err();
+        let named: Vec<&str> = mistakes.iter().map(|mistake| mistake.problem.split('\'').nth(1).unwrap()).collect();
+        assert_eq!(named, foreign, "{mistakes:?}");
+    }
+    // Production's directory stays in force where staging's is copied over it.
+    let mut files = base();
+    let targets = TARGETS.split("[images-test]").next().unwrap();
+    files.insert("targets.toml".into(), format!("{targets}[clinic]{}", TARGETS.split("[clinic]").nth(1).unwrap()));
+    files.insert("apps/menus.toml".into(), MENUS.replace("test_target = \"images-test\"\n", ""));
+    let dir = write(&files);
+    let policies = Policies::open(dir.path(), Some(Environment::Live)).unwrap();
+    rewrite(dir.path(), &base());
+    let mistakes = reload(&policies).unwrap_err();
+    assert!(mistakes[0].to_string().contains("'images-test' is a test target"), "{mistakes:?}");
+    assert_eq!(policies.current().targets().len(), 2);
 }
 
 #[test]

@@ -39,6 +39,7 @@ const REMEMBERED: u64 = 20_000;
 /// Every policy of a set, in slices, and the answers that they gave.
 #[derive(Clone)]
 pub(super) struct Rules {
+    policies: usize,
     slices: Arc<Slices>,
     /// Lives and dies with the set: a reload begins with none.
     answers: Cache<Box<[u8]>, Answer>,
@@ -58,8 +59,8 @@ enum Answer {
 }
 
 impl Rules {
-    fn new(slices: Slices) -> Self {
-        Self { slices: Arc::new(slices), answers: Cache::new(REMEMBERED) }
+    fn new(policies: usize, slices: Slices) -> Self {
+        Self { policies, slices: Arc::new(slices), answers: Cache::new(REMEMBERED) }
     }
 
     /// Asks the policies that concern the app and the action. `manifest` is the rule that allowed it so far; the answer
@@ -81,6 +82,11 @@ impl Rules {
             },
         };
         answer.into_result(question.act)
+    }
+
+    /// How many policies there are.
+    pub(super) fn len(&self) -> usize {
+        self.policies
     }
 
     /// How many policies are asked about an app's action.

@@ -60,7 +60,7 @@ pub(in crate::policy) fn read(files: &[&File<'_>], named: &Named<'_>) -> Option<
         return None;
     }
     Slices::new(&policies, named.apps)
-        .map(Rules::new)
+        .map(|slices| Rules::new(policies.len(), slices))
         .inspect_err(|error| {
             files.first().inspect(|file| file.mistake(0, error.to_string(), HOW));
         })

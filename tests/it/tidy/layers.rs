@@ -20,7 +20,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("app", &["audit", "clock", "domain", "fault", "identity", "limits", "policy", "storage", "store"]),
     ("worker", &["app", "clock", "domain", "fault", "policy", "storage", "store"]),
     ("http", &["app", "clock", "domain", "policy", "store"]),
-    ("config", &["limits", "storage", "store", "telemetry", "worker"]),
+    ("config", &["domain", "limits", "storage", "store", "telemetry", "worker"]),
     (
         "startup",
         &[
