@@ -41,6 +41,7 @@ fn store() -> AzureStore {
             endpoint: None,
         },
         credentials: None,
+        retention: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let key = Credentials::AccountKey(KEY.into());

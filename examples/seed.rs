@@ -124,7 +124,7 @@ async fn object(
     let advance = Advance {
         object: id,
         from_revision: 0,
-        to: Life::Visible { served, verdict: Some(verdict), review: None },
+        to: Life::Visible { served, verdict: Some(verdict), review: None, retained_until: None },
         now,
         jobs: Vec::new(),
         completes: None,

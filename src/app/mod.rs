@@ -16,6 +16,7 @@ mod objects;
 mod oversight;
 mod request_download;
 mod request_upload;
+mod retention;
 mod review;
 mod targets;
 mod throttled;

@@ -137,6 +137,7 @@ impl App {
             }
             _ => {}
         }
+        self.refuse_kept(object).await?;
         let next = object
             .life
             .clone()

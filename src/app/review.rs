@@ -90,6 +90,7 @@ impl App {
                 return Ok(object.clone());
             }
             ReviewAct::Delete => {
+                self.refuse_kept(object).await?;
                 let next = object.life.clone().delete(reason).map_err(conflict)?;
                 Change::to(next).job(JobKind::Purge, purge_due(object, self))
             }

@@ -59,6 +59,10 @@ pub struct ObjectView {
     /// When the upload URL stops working (RFC 3339).
     #[schema(value_type = String, format = DateTime)]
     pub upload_expires_at: Timestamp,
+    /// Before when it cannot be deleted (RFC 3339); absent where nothing keeps it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub retained_until: Option<Timestamp>,
 }
 
 /// What inspection found about exact bytes. Which staged object those were is for reviewers, not for apps.
@@ -113,6 +117,7 @@ impl From<&Object> for ObjectView {
             created_at: object.created_at,
             updated_at: object.updated_at,
             upload_expires_at: object.upload_expires_at,
+            retained_until: object.life.retained_until(),
         }
     }
 }

@@ -11,6 +11,7 @@
 //! compare-and-set, so that a late worker cannot move an object back. Only `promoting` leads to `visible`, and only a
 //! clean verdict or a reviewer's release leads to `promoting`.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::bytes::StoredBytes;
@@ -50,6 +51,9 @@ pub enum Life {
         verdict: Option<Verdict>,
         /// Who released it, where inspection did not find it clean.
         review: Option<Review>,
+        /// Before when the storage lets nobody delete the served copy, as it said after the copy.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retained_until: Option<Timestamp>,
     },
     /// Malware was found; held in staging for review.
     Quarantined {
@@ -207,6 +211,14 @@ impl Life {
         }
     }
 
+    /// Before when the storage lets nobody delete the served copy, where such a date was recorded.
+    pub fn retained_until(&self) -> Option<Timestamp> {
+        match self {
+            Life::Visible { retained_until, .. } => *retained_until,
+            _ => None,
+        }
+    }
+
     fn refuse(&self, transition: &'static str) -> InvalidTransition {
         InvalidTransition { from: self.state(), transition }
     }
@@ -270,10 +282,10 @@ impl Life {
         }
     }
 
-    /// The copy to the served key is done.
-    pub fn promoted(self, served: StoredBytes) -> Next {
+    /// The copy to the served key is done, and kept by its storage until `retained_until` where there is such a date.
+    pub fn promoted(self, served: StoredBytes, retained_until: Option<Timestamp>) -> Next {
         match self {
-            Life::Promoting { verdict, review, .. } => Ok(Life::Visible { served, verdict, review }),
+            Life::Promoting { verdict, review, .. } => Ok(Life::Visible { served, verdict, review, retained_until }),
             other => Err(other.refuse("made visible")),
         }
     }
@@ -335,17 +347,17 @@ mod tests {
     fn only_a_clean_verdict_or_a_release_leads_to_visible() {
         let scanning = Life::Issued.arrived(staged()).unwrap().claim().unwrap();
         let clean = scanning.clone().judge(verdict(Finding::Clean, staged())).unwrap();
-        assert_eq!(clean.promoted(staged()).unwrap().state(), State::Visible);
+        assert_eq!(clean.promoted(staged(), None).unwrap().state(), State::Visible);
 
         let infected = Finding::Infected { signature: "Test.EICAR".into() };
         let held = scanning.clone().judge(verdict(infected, staged())).unwrap();
-        assert!(held.clone().promoted(staged()).is_err());
+        assert!(held.clone().promoted(staged(), None).is_err());
         let released = held.release(Review { by: "ana".into(), reason: "false alarm".into() }).unwrap();
-        assert_eq!(released.promoted(staged()).unwrap().state(), State::Visible);
+        assert_eq!(released.promoted(staged(), None).unwrap().state(), State::Visible);
 
         let unjudged = scanning.give_up("clamd is away".into()).unwrap();
         assert_eq!(unjudged.state(), State::Unscannable);
-        assert!(unjudged.promoted(staged()).is_err());
+        assert!(unjudged.promoted(staged(), None).is_err());
     }
 
     #[test]
@@ -356,8 +368,21 @@ mod tests {
     }
 
     #[test]
+    fn what_was_recorded_before_there_was_retention_reads_back_as_not_retained() {
+        let old = r#"{"state":"visible","served":{"etag":"a","size":3},"verdict":null,"review":null}"#;
+        let life: Life = serde_json::from_str(old).unwrap();
+        assert_eq!(life.retained_until(), None);
+        assert_eq!(serde_json::to_value(&life).unwrap(), serde_json::from_str::<serde_json::Value>(old).unwrap());
+        let until = Some("2027-01-01T00:00:00Z".parse().unwrap());
+        let Life::Visible { served, verdict, review, .. } = life else { panic!("it is visible") };
+        let kept = Life::Visible { served, verdict, review, retained_until: until };
+        let read: Life = serde_json::from_value(serde_json::to_value(&kept).unwrap()).unwrap();
+        assert_eq!(read.retained_until(), until);
+    }
+
+    #[test]
     fn finished_states_go_nowhere_but_deleted() {
-        let visible = Life::Visible { served: staged(), verdict: None, review: None };
+        let visible = Life::Visible { served: staged(), verdict: None, review: None, retained_until: None };
         assert!(visible.clone().claim().is_err() && visible.clone().arrived(staged()).is_err());
         assert_eq!(visible.delete("done".into()).unwrap().state(), State::Deleted);
         for life in [Life::Expired, Life::Deleted { detail: String::new() }] {

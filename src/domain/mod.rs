@@ -19,6 +19,7 @@ pub mod media;
 pub mod object;
 pub mod principal;
 pub mod refusal;
+pub mod retention;
 pub mod scope;
 pub mod target;
 pub(crate) mod text;

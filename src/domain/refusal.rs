@@ -3,6 +3,7 @@
 //! HTTP answers, audit entries, metrics and `docs/errors.md` are all made from it. Codes never change their meaning;
 //! a new situation gets a new code. The status lives here, not in `http`, because the audit trail records it too.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::text::without_tokens;
@@ -84,6 +85,7 @@ reasons! {
     ObjectGone => "object_gone", 410, "The object is gone", "upload it again as a new object";
     ObjectBusy => "object_busy", 409, "The object is being processed", "try again after the time in Retry-After";
     StateConflict => "state_conflict", 409, "The object's state does not allow this", "look at the object's state first";
+    RetentionActive => "retention_active", 403, "The object may not be deleted yet", "delete it after the date in retainedUntil; a legal hold without a date is lifted by its owner";
     IdempotencyKeyReused => "idempotency_key_reused", 422, "The Idempotency-Key was used with another request", "use a new key for a new request";
     IdempotencyKeySpent => "idempotency_key_spent", 409, "The Idempotency-Key's upload has already ended", "use a new key to upload again";
     LinkInvalid => "link_invalid", 404, "The link does not work", "request the download again; a one-time link works once";
@@ -143,6 +145,8 @@ pub struct Refusal {
     pub retry_after: Option<u32>,
     /// The quota that was met, for example `workflow-second`.
     pub quota: Option<&'static str>,
+    /// Before when the object may not be deleted.
+    pub retained_until: Option<Timestamp>,
     /// The rule that decided, for example `apps/where2eat.toml: types`. For the audit trail.
     pub rule: Option<String>,
 }
@@ -152,7 +156,16 @@ impl Refusal {
     /// unreadable and long ones are cut.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         let detail = cut(without_tokens(&detail.into()), LONGEST_DETAIL);
-        Self { reason, detail, allowed: None, limit: None, retry_after: None, quota: None, rule: None }
+        Self {
+            reason,
+            detail,
+            allowed: None,
+            limit: None,
+            retry_after: None,
+            quota: None,
+            retained_until: None,
+            rule: None,
+        }
     }
 
     /// Adds what would be accepted.
@@ -180,6 +193,13 @@ impl Refusal {
     #[must_use]
     pub fn quota(mut self, name: &'static str) -> Self {
         self.quota = Some(name);
+        self
+    }
+
+    /// Adds the date before which the object may not be deleted.
+    #[must_use]
+    pub fn retained_until(mut self, until: Option<Timestamp>) -> Self {
+        self.retained_until = until;
         self
     }
 

@@ -9,6 +9,7 @@ use url::Url;
 use super::ids::TargetName;
 use super::key::Prefix;
 use super::principal::Environment;
+use super::retention::Retention;
 
 /// A bucket or container with what policy needs to know about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,9 @@ pub struct Target {
     pub provider: ProviderSettings,
     /// The name of a `[credentials.<name>]` entry; the provider's default chain where absent.
     pub credentials: Option<String>,
+    /// How long served copies are kept from being deleted; not at all by the gateway's doing where absent. Such a target
+    /// stages in a bucket of its own.
+    pub retention: Option<Retention>,
 }
 
 /// How a target is reached.
@@ -63,13 +67,20 @@ pub enum ProviderSettings {
     },
 }
 
-impl Target {
+impl ProviderSettings {
     /// The bucket or container of served copies.
     pub fn bucket(&self) -> &str {
-        match &self.provider {
+        match self {
             ProviderSettings::S3 { bucket, .. } | ProviderSettings::Embedded { bucket } => bucket,
             ProviderSettings::Azure { container, .. } => container,
         }
+    }
+}
+
+impl Target {
+    /// The bucket or container of served copies.
+    pub fn bucket(&self) -> &str {
+        self.provider.bucket()
     }
 
     /// The bucket or container that clients write into.

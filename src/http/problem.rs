@@ -8,6 +8,7 @@ use std::sync::Arc;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::domain::refusal::{Reason, Refusal};
@@ -52,6 +53,10 @@ pub(super) struct Document<'a> {
     /// Seconds after which a retry makes sense.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u32>,
+    /// Before when the object may not be deleted (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    retained_until: Option<Timestamp>,
 }
 
 impl Problem {
@@ -92,6 +97,7 @@ impl ResponseError for Problem {
             quota: self.refusal.quota,
             allowed: self.refusal.allowed.as_deref(),
             retry_after: self.refusal.retry_after,
+            retained_until: self.refusal.retained_until,
         };
         let mut answer = HttpResponse::build(self.status_code());
         answer.insert_header((CONTENT_TYPE, "application/problem+json"));

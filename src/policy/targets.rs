@@ -8,11 +8,13 @@ use url::Url;
 use crate::domain::ids::TargetName;
 use crate::domain::key::Prefix;
 use crate::domain::principal::Environment;
+use crate::domain::retention::{Retention, RetentionMode};
 use crate::domain::target::{ProviderSettings, Target};
 
 use super::classes::residency;
 use super::mistake::one_of;
 use super::reader::{At, File, Section, Wrong, boolean, choice, read_text, text};
+use super::units::parse_days;
 
 const STAGING: &str = "incoming/";
 const PROVIDERS: [&str; 3] = ["s3", "azure", "embedded"];
@@ -77,6 +79,7 @@ fn read_target(file: &File<'_>, name: TargetName, mut section: Section<'_>) -> O
     let staging_prefix = section.optional("staging_prefix", text::<Prefix>);
     let staging_bucket = section.optional("staging_bucket", bucket_name);
     let credentials = section.optional("credentials", text::<TargetName>).map(|found| found.value.to_string());
+    let retention = section.section("retention").map(|own| (own.at, read_retention(own)));
     let settings = match provider.as_ref()?.value.as_str() {
         "azure" => read_azure(&mut section),
         "embedded" => section
@@ -91,6 +94,14 @@ fn read_target(file: &File<'_>, name: TargetName, mut section: Section<'_>) -> O
         let remedy = "write a prefix like \"incoming/\", or give staging a bucket of its own with staging_bucket";
         file.mistake(staging_at, "'staging_prefix' is empty", remedy);
     }
+    if let Some((at, _)) = retention
+        && staging_bucket
+            .as_ref()
+            .is_none_or(|staging| settings.as_ref().is_some_and(|own| own.bucket() == staging.value))
+    {
+        let remedy = "give staging a bucket of its own with staging_bucket; what is staged must be removable";
+        file.mistake(at, "a target with [retention] stages where it serves", remedy);
+    }
     let target = Target {
         name,
         environment: environment?.value,
@@ -99,8 +110,25 @@ fn read_target(file: &File<'_>, name: TargetName, mut section: Section<'_>) -> O
         staging_bucket: staging_bucket.map(|found| found.value),
         provider: settings?,
         credentials,
+        retention: match retention {
+            Some((_, retention)) => Some(retention?),
+            None => None,
+        },
     };
     Some(FoundTarget { target, at, staging_at })
+}
+
+fn read_retention(mut section: Section<'_>) -> Option<Retention> {
+    let modes = &["governance", "compliance"];
+    let mode = section.required("mode", "mode = \"governance\"", choice::<RetentionMode>(modes));
+    let days = section.required("period", "period = \"90d\"", |value| {
+        read_text(value, "write it in quotes with a unit, for example \"90d\"", |text| match parse_days(text)? {
+            days @ 1..=Retention::LONGEST => Ok(days),
+            _ => Err(format!("write \"1d\" to \"{}d\"", Retention::LONGEST)),
+        })
+    });
+    section.finish();
+    Some(Retention { mode: mode?.value, days: days?.value })
 }
 
 fn read_s3(section: &mut Section<'_>) -> Option<ProviderSettings> {

@@ -30,6 +30,15 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     number.checked_mul(*factor).map(Duration::from_secs).ok_or_else(|| HOW.to_owned())
 }
 
+/// Days from `90d`.
+pub(super) fn parse_days(text: &str) -> Result<u32, String> {
+    const HOW: &str = "write a whole number of days with d, for example \"90d\"";
+    match split(text).ok_or(HOW)? {
+        (days, "d") => u32::try_from(days).map_err(|_| HOW.to_owned()),
+        _ => Err(HOW.to_owned()),
+    }
+}
+
 fn split(text: &str) -> Option<(u64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit())?;
     Some((text[..end].parse().ok()?, text[end..].trim_start_matches(' ')))
@@ -76,6 +85,14 @@ mod tests {
             assert!(parse_size(text).is_err(), "{text}");
         }
         assert!(parse_size("10 MB").unwrap_err().contains("\"10 MiB\"?"));
+    }
+
+    #[test]
+    fn days_are_written_as_days() {
+        assert_eq!((parse_days("1d"), parse_days("36500 d")), (Ok(1), Ok(36_500)));
+        for text in ["90", "d", "90h", "-1d", "1.5d", "3 months", "4294967296d"] {
+            assert!(parse_days(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -94,9 +94,15 @@ impl Constraint {
 }
 
 /// Rows of the table about what is no constraint on the bytes: the name, then S3 PUT, S3 POST form, Azure SAS.
-pub const CIRCUMSTANCES: [[&str; 4]; 3] = [
+pub const CIRCUMSTANCES: [[&str; 4]; 4] = [
     ["https only", "no; the endpoint's scheme", "no; the endpoint's scheme", "`spr=https` where the endpoint is https"],
     ["caller's address", "no", "no", "no"],
+    [
+        "retention, legal hold, ACL, tags",
+        "the signed query names no sub-resource; no `x-amz-*` header but the signed ones",
+        "no field but those of the policy",
+        "permission `c` or `r` alone: no `i`, no `t`",
+    ],
     [
         "trace from issuance to use",
         "signed query parameter `x-grant-id`, in the access log",

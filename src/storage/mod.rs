@@ -23,6 +23,7 @@ use crate::domain::bytes::StoredBytes;
 use crate::domain::grant::{DownloadGrant, UploadGrant};
 use crate::domain::key::{Area, ObjectKey, Prefix};
 use crate::domain::media::MediaType;
+use crate::domain::retention::{Kept, Lock};
 
 pub use enforcement::Provider;
 pub use signed_url::{MintedDownload, MintedUpload, SignedUrl};
@@ -72,7 +73,23 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
 
     /// Deletes what lies under the key: that version for good where one is given, else the current bytes.
     /// Nothing there is success.
+    ///
+    /// # Errors
+    /// [`StorageError::Retained`] where retention or a legal hold forbids it; then nothing was changed.
     async fn delete(&self, key: &ObjectKey, version: Option<&str>) -> Result<(), StorageError>;
+
+    /// Keeps anybody from deleting or changing exactly these bytes before the lock's date. A lock that is there is made
+    /// longer or stricter, never shorter or laxer; repeating it is harmless.
+    ///
+    /// # Errors
+    /// [`StorageError::CannotRetain`] where the bucket or container is not set up for it, or the gateway may not do it.
+    async fn lock(&self, key: &ObjectKey, bytes: &StoredBytes, lock: &Lock) -> Result<(), StorageError>;
+
+    /// What keeps exactly these bytes from being deleted, as the storage says now.
+    ///
+    /// # Errors
+    /// [`StorageError::NotFound`] where they are gone.
+    async fn kept(&self, key: &ObjectKey, bytes: &StoredBytes) -> Result<Kept, StorageError>;
 
     /// Up to `limit` (at most 1,000) objects under the prefix in key order, after `cursor`.
     async fn list(
@@ -180,6 +197,12 @@ pub enum StorageError {
     /// The store did not answer, answered late, or asked to slow down. A retry may help.
     #[error("the storage is away: {0}")]
     Unavailable(String),
+    /// Retention or a legal hold keeps the bytes.
+    #[error("the storage keeps the bytes {0}")]
+    Retained(Kept),
+    /// The target demands retention, and its bucket or container cannot or may not be made to keep anything.
+    #[error("the storage cannot retain: {0}")]
+    CannotRetain(String),
     /// An answer that the gateway does not understand.
     #[error("unexpected answer of the storage: {0}")]
     Unexpected(String),

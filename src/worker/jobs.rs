@@ -6,20 +6,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use jiff::SignedDuration;
-use sha2::{Digest, Sha256};
 use tracing::Instrument;
 
-use crate::app::{App, ArrivalError, Change};
-use crate::domain::bytes::{Sha256Digest, StoredBytes};
-use crate::domain::grant::UploadMethod;
+use crate::app::{App, ArrivalError, Change, OpenTarget};
 use crate::domain::job::{JobKind, LeasedJob};
 use crate::domain::life::{Life, State};
 use crate::domain::object::Object;
 use crate::domain::refusal::Reason;
+use crate::domain::retention::Kept;
 use crate::policy;
-use crate::storage::{ObjectStore, ServedAttributes, StorageError};
+use crate::storage::{ObjectStore, StorageError};
 use crate::store::StoreError;
 
 use super::inspect::{Declared, InspectError, Inspector};
@@ -31,20 +28,24 @@ const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// How often promotion is tried before the object is held: about an hour.
 pub const PROMOTION_TRIES: u32 = 65;
-/// How long an object waits for a scanner that is away before it is held.
+/// Longest time between two tries while a target cannot retain what it must.
+const LONGEST_RETENTION_PAUSE: Duration = Duration::from_secs(300);
+/// Between two tries to remove what its storage keeps: bounds of the time until its date.
+const KEPT_PAUSES: [SignedDuration; 2] = [SignedDuration::from_hours(1), SignedDuration::from_hours(24)];
+/// How long an object waits for a scanner that is away, or for a target that cannot retain, before it is held.
 const LONGEST_OUTAGE: SignedDuration = SignedDuration::from_hours(24);
 /// Versions that one removal takes away at most.
 const MOST_VERSIONS: usize = 100;
 
 /// What jobs need.
 pub struct Jobs {
-    app: Arc<App>,
+    pub(super) app: Arc<App>,
     inspector: Inspector,
 }
 
 /// Why a job did not come to its end.
 #[derive(Debug, thiserror::Error)]
-enum JobError {
+pub(super) enum JobError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -57,7 +58,7 @@ enum JobError {
     NoTarget(String),
 }
 
-type Done = Result<(), JobError>;
+pub(super) type Done = Result<(), JobError>;
 
 impl Jobs {
     /// Jobs for this app.
@@ -139,36 +140,6 @@ impl Jobs {
         self.complete(job, &object, next, follow_up).await
     }
 
-    async fn promote(&self, job: &LeasedJob) -> Done {
-        let Some(object) = self.app.store.object(job.object).await? else { return self.finish(job).await };
-        let Life::Promoting { staged, .. } = &object.life else { return self.finish(job).await };
-        let keys = &object.keys;
-        let attributes = served_attributes(&object);
-        let copied = self.store(&object)?.copy(&keys.staging, staged, &keys.served, &attributes).await;
-        let served = match copied {
-            Err(StorageError::NotFound | StorageError::PreconditionFailed) => return self.changed(job, &object).await,
-            served => served?,
-        };
-        if object.method == UploadMethod::Post && !self.is_what_was_judged(&object, &served).await? {
-            return self.changed(job, &object).await;
-        }
-        crate::fault::point("promote.copied").await;
-        let Ok(next) = object.life.clone().promoted(served) else { return self.finish(job).await };
-        self.complete(job, &object, next, Some(JobKind::RemoveStaged)).await
-    }
-
-    /// A form cannot be create-only, and an ETag is an MD5 at best: whoever makes two files with one MD5 could swap them
-    /// between the scan and the copy. So the copy, which no client can write, is hashed before it becomes visible.
-    async fn is_what_was_judged(&self, object: &Object, served: &StoredBytes) -> Result<bool, JobError> {
-        let Some(verdict) = object.life.verdict() else { return Ok(true) };
-        let mut stream = self.store(object)?.get(&object.keys.served, served).await?;
-        let mut hasher = Sha256::new();
-        while let Some(chunk) = stream.next().await {
-            hasher.update(&chunk?);
-        }
-        Ok(Sha256Digest(hasher.finalize().into()) == verdict.sha256)
-    }
-
     /// Deletes the staged bytes of a visible object; other bytes that came after them are strays.
     async fn remove_staged(&self, job: &LeasedJob) -> Done {
         let Some(object) = self.app.store.object(job.object).await? else { return self.finish(job).await };
@@ -208,7 +179,7 @@ impl Jobs {
     }
 
     /// The staged bytes are not those that the record names: whatever they are, they are not let through.
-    async fn changed(&self, job: &LeasedJob, object: &Object) -> Done {
+    pub(super) async fn changed(&self, job: &LeasedJob, object: &Object) -> Done {
         tracing::warn!(alert = "changed_after_upload", object = %object.id, "the staged bytes changed or are gone");
         let detail = "The bytes changed or disappeared after the upload.".to_owned();
         let Ok(next) = object.life.clone().reject(Reason::ChangedAfterUpload, detail) else {
@@ -222,7 +193,13 @@ impl Jobs {
         self.complete(job, object, next, None).await
     }
 
-    async fn complete(&self, job: &LeasedJob, object: &Object, next: Life, follow_up: Option<JobKind>) -> Done {
+    pub(super) async fn complete(
+        &self,
+        job: &LeasedJob,
+        object: &Object,
+        next: Life,
+        follow_up: Option<JobKind>,
+    ) -> Done {
         let mut change = Change::to(next).completing(job);
         if let Some(kind) = follow_up {
             change = change.job(kind, self.app.clock.now());
@@ -234,7 +211,7 @@ impl Jobs {
         Ok(())
     }
 
-    async fn finish(&self, job: &LeasedJob) -> Done {
+    pub(super) async fn finish(&self, job: &LeasedJob) -> Done {
         self.app.store.finish_job(job).await?;
         Ok(())
     }
@@ -246,37 +223,53 @@ impl Jobs {
 
     /// Gives a failed job back, or holds its object where enough was tried.
     async fn failed(&self, job: &LeasedJob, error: &JobError) {
-        // The object had no part in it: the try does not count.
-        let scanner_away = matches!(error, JobError::Inspect(InspectError::ScannerAway(_)));
-        if self.is_hopeless(job, scanner_away) {
+        let cause = Cause::of(error);
+        cause.alert(job, error);
+        if self.is_hopeless(job, cause) {
             let detail = format!("After {} tries: {error}.", job.attempts);
             match self.hold_failed(job, detail).await {
                 Ok(()) => return,
                 Err(error) => tracing::warn!(%error, "cannot hold the object"),
             }
         }
-        let delay = if scanner_away { self.pause(job) } else { back_off(job.attempts) };
+        let delay = match cause {
+            Cause::ScannerAway => self.pause(job, LONGEST_PAUSE),
+            Cause::CannotRetain => self.pause(job, LONGEST_RETENTION_PAUSE),
+            Cause::Kept(kept) => self.until_released(kept),
+            Cause::Other => back_off(job.attempts),
+        };
         tracing::warn!(%error, ?delay, "the job is tried again");
         metrics::counter!("vestibule_job_retries_total", "kind" => job.kind.as_str()).increment(1);
         let due = self.app.clock.now() + SignedDuration::try_from(delay).unwrap_or(SignedDuration::ZERO);
-        let tried = if scanner_away { job.uncounted() } else { job.clone() };
+        let tried = if cause.counts() { job.clone() } else { job.uncounted() };
         if let Err(error) = self.app.store.retry_job(&tried, due, &error.to_string()).await {
             // The lease ends by itself.
             tracing::warn!(%error, "cannot give the job back");
         }
     }
 
-    /// How long a job waits for a scanner that is away: longer, the longer it has waited. The lane takes one job at a time
-    /// meanwhile, so that this only decides which.
-    fn pause(&self, job: &LeasedJob) -> Duration {
+    /// How long a job waits for what it cannot do without: longer, the longer it has waited. While the scanner is away the
+    /// lane takes one job at a time, so that this only decides which.
+    fn pause(&self, job: &LeasedJob, longest: Duration) -> Duration {
         let age = Duration::try_from(self.app.clock.now().duration_since(job.queued_at)).unwrap_or_default();
-        (age / 4).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+        (age / 4).clamp(SHORTEST_PAUSE, longest)
     }
 
-    /// Tries count while the scanner answers: an outage of an hour must not leave an hour's uploads to the reviewers.
-    fn is_hopeless(&self, job: &LeasedJob, scanner_away: bool) -> bool {
+    /// How long a removal waits for what keeps the bytes: until its date, and looked at once a day all the same, because a
+    /// hold is lifted by somebody who does not tell the gateway.
+    fn until_released(&self, kept: Kept) -> Duration {
+        let now = self.app.clock.now();
+        let left = kept.lock.map_or(SignedDuration::ZERO, |lock| lock.until.duration_since(now));
+        Duration::try_from(left.clamp(KEPT_PAUSES[0], KEPT_PAUSES[1])).unwrap_or(LONGEST_RETENTION_PAUSE)
+    }
+
+    /// Tries count while the scanner answers and the target is set up: an outage of an hour must not leave an hour's uploads
+    /// to the reviewers.
+    fn is_hopeless(&self, job: &LeasedJob, cause: Cause) -> bool {
         match job.kind {
-            JobKind::Inspect if scanner_away => self.app.clock.now().duration_since(job.queued_at) > LONGEST_OUTAGE,
+            JobKind::Inspect | JobKind::Promote if !cause.counts() => {
+                self.app.clock.now().duration_since(job.queued_at) > LONGEST_OUTAGE
+            }
             JobKind::Inspect => job.attempts >= INSPECTION_TRIES,
             JobKind::Promote => job.attempts >= PROMOTION_TRIES,
             // Bytes that should be gone are removed as soon as the storage allows it, whenever that is.
@@ -292,31 +285,61 @@ impl Jobs {
     }
 
     fn store(&self, object: &Object) -> Result<Arc<dyn ObjectStore>, JobError> {
-        self.app.targets.store(&object.target).ok_or_else(|| JobError::NoTarget(object.target.to_string()))
+        self.open(object).map(|open| open.store)
+    }
+
+    /// The object's target, as it is configured today.
+    pub(super) fn open(&self, object: &Object) -> Result<OpenTarget, JobError> {
+        self.app.targets.open(&object.target).ok_or_else(|| JobError::NoTarget(object.target.to_string()))
+    }
+}
+
+/// What a failed job waits for.
+#[derive(Clone, Copy)]
+enum Cause {
+    /// A scanner.
+    ScannerAway,
+    /// A bucket or container that can retain, as its target demands.
+    CannotRetain,
+    /// The end of what keeps the bytes.
+    Kept(Kept),
+    /// Better luck.
+    Other,
+}
+
+impl Cause {
+    fn of(error: &JobError) -> Self {
+        match error {
+            JobError::Inspect(InspectError::ScannerAway(_)) => Cause::ScannerAway,
+            JobError::Storage(StorageError::CannotRetain(_)) => Cause::CannotRetain,
+            JobError::Storage(StorageError::Retained(kept))
+            | JobError::Arrival(ArrivalError::Storage(StorageError::Retained(kept))) => Cause::Kept(*kept),
+            _ => Cause::Other,
+        }
+    }
+
+    /// Whether the try counts: not where the object had no part in it.
+    fn counts(self) -> bool {
+        !matches!(self, Cause::ScannerAway | Cause::CannotRetain)
+    }
+
+    /// Somebody has to do something about these.
+    fn alert(self, job: &LeasedJob, error: &JobError) {
+        match self {
+            Cause::CannotRetain => {
+                tracing::error!(alert = "cannot_retain", object = %job.object, %error, "not promoted without retention");
+            }
+            Cause::Kept(_) => {
+                tracing::warn!(alert = "kept_by_storage", object = %job.object, %error, "bytes that should go are kept");
+            }
+            Cause::ScannerAway | Cause::Other => {}
+        }
     }
 }
 
 /// 1 s, 2 s, 4 s … up to a minute.
 fn back_off(attempts: u32) -> Duration {
     Duration::from_secs(1 << attempts.saturating_sub(1).min(6)).min(Duration::from_secs(60))
-}
-
-/// The app's own metadata, and what leads from the copy back to its record.
-fn served_attributes(object: &Object) -> ServedAttributes {
-    let mut metadata: Vec<_> = object.metadata.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-    metadata.push(("vestibule-object".into(), object.id.to_string()));
-    if let Some(verdict) = object.life.verdict() {
-        metadata.push(("vestibule-sha256".into(), verdict.sha256.to_string()));
-    }
-    let verdict = object.life.verdict().map_or("released", |verdict| verdict.finding.as_str());
-    ServedAttributes {
-        content_type: object.content_type.clone(),
-        metadata,
-        tags: vec![
-            ("vestibule-verdict".into(), verdict.into()),
-            ("vestibule-classification".into(), object.classification.to_string()),
-        ],
-    }
 }
 
 #[cfg(test)]

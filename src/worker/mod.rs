@@ -10,5 +10,6 @@ pub mod inspect;
 pub mod jobs;
 pub mod lane;
 pub mod probe;
+mod promote;
 pub mod stop;
 pub mod sweep;

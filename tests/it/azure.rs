@@ -99,6 +99,7 @@ fn target(endpoint: &str, served: &str, staged: &str) -> Target {
             endpoint: Some(endpoint.parse().unwrap()),
         },
         credentials: None,
+        retention: None,
     }
 }
 

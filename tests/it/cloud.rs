@@ -17,6 +17,7 @@ mod place;
 mod push;
 mod quickstart;
 mod readers;
+mod retention;
 mod sources;
 
 use std::any::Any;
@@ -75,17 +76,34 @@ pub(crate) struct Setup {
     pub(crate) environment: Vec<(String, String)>,
     /// What must live as long as the gateway, for example its queues.
     keep: Vec<Box<dyn Any + Send>>,
+    /// More keys of the target.
+    target: String,
 }
 
 impl Setup {
     /// Hears nothing, and sweeps so rarely that only events can move anything.
     pub(crate) fn at(place: Place) -> Self {
-        Self { place, events: String::new(), objects: 1000, sweep: "1h", environment: Vec::new(), keep: Vec::new() }
+        Self {
+            place,
+            events: String::new(),
+            objects: 1000,
+            sweep: "1h",
+            environment: Vec::new(),
+            keep: Vec::new(),
+            target: String::new(),
+        }
     }
 
     fn hearing(mut self, events: impl AsRef<str>, keep: impl Any + Send) -> Self {
         self.events.push_str(events.as_ref());
         self.keep.push(Box::new(keep));
+        self
+    }
+
+    /// Stages in `staging`, which lives as long as the gateway, and has these further keys in `targets.toml`.
+    fn staging_in(mut self, staging: Place, more: &str) -> Self {
+        self.target = format!("staging_bucket = '{}'\n{more}\n", staging.name());
+        self.keep.push(Box::new(staging));
         self
     }
 
@@ -121,7 +139,8 @@ fn write_configuration(dir: &Path, setup: &Setup) {
         .replace("KEY", &harness::env("VESTIBULE_TEST_AZURITE_KEY"));
     std::fs::write(dir.join("vestibule.toml"), format!("{credentials}{}", setup.events)).unwrap();
     let methods = if setup.place.is_azure() { "'PUT'" } else { "'PUT', 'POST'" };
-    write_policies(&dir.join("policies"), &setup.place.target_toml(), methods, setup.objects);
+    let target = setup.place.target_toml() + &setup.target;
+    write_policies(&dir.join("policies"), &target, methods, setup.objects);
 }
 
 /// A policy set with one target, `cloud`, and one app, `desk`.

@@ -57,6 +57,7 @@ macro_rules! conformance_suite {
             cells::content_type,
             cells::sha256,
             cells::create_only,
+            cells::retention_and_legal_hold,
         }
     };
     (@cases $make:path: $($module:ident :: $case:ident),* $(,)?) => {

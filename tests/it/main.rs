@@ -40,6 +40,7 @@ mod policy;
 mod quota;
 mod recovery;
 mod reload;
+mod retention;
 mod s3;
 mod scanners;
 mod secrets;

@@ -38,12 +38,16 @@ bucket = "b-test"
 region = "eu-central-1"
 residency = "eu"
 environment = "test"
+staging_bucket = "b-test-in"
 [clinic]
 provider = "azure"
 account = "devstoreaccount1"
 container = "b-clinic"
 residency = "eu"
 environment = "live"
+[images-test.retention]
+mode = "governance"
+period = "90d"
 "#;
 
 const CLASSES: &str = r#"[ttl]

@@ -45,7 +45,7 @@ async fn fixture(versioned: bool) -> Fixture {
 }
 
 /// A target on LocalStack.
-fn target(bucket: &str, staging: Option<&str>) -> Target {
+pub(crate) fn target(bucket: &str, staging: Option<&str>) -> Target {
     Target {
         name: "menus".parse().unwrap(),
         environment: Environment::Test,
@@ -59,6 +59,7 @@ fn target(bucket: &str, staging: Option<&str>) -> Target {
             path_style: true,
         },
         credentials: None,
+        retention: None,
     }
 }
 
@@ -66,7 +67,7 @@ fn access_key() -> AccessKey {
     AccessKey { access_key_id: "test".into(), secret_access_key: "test".into(), session_token: None }
 }
 
-async fn open(target: &Target) -> S3Store {
+pub(crate) async fn open(target: &Target) -> S3Store {
     s3::open(target, Some(&Credentials::AccessKey(access_key()))).await.unwrap()
 }
 
@@ -84,28 +85,45 @@ pub(crate) fn owner() -> aws_sdk_s3::Client {
 /// A bucket of one test, removed with everything in it when dropped.
 pub(crate) struct Bucket {
     pub name: String,
+    /// It has Object Lock.
+    locking: bool,
 }
 
 impl Bucket {
     pub(crate) async fn create(versioned: bool) -> Self {
+        let bucket = Self::make(false).await;
+        if versioned {
+            let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+            owner().put_bucket_versioning().bucket(&bucket.name).versioning_configuration(on).send().await.unwrap();
+        }
+        bucket
+    }
+
+    /// One with Object Lock, and so with versions. What is locked in it must be in governance mode, or end with the test.
+    pub(crate) async fn create_locking() -> Self {
+        Self::make(true).await
+    }
+
+    async fn make(locking: bool) -> Self {
         let name = harness::unique("s3");
         let region = BucketLocationConstraint::from(harness::env("VESTIBULE_TEST_S3_REGION").as_str());
         let place = CreateBucketConfiguration::builder().location_constraint(region).build();
-        owner().create_bucket().bucket(&name).create_bucket_configuration(place).send().await.unwrap();
-        if versioned {
-            let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
-            owner().put_bucket_versioning().bucket(&name).versioning_configuration(on).send().await.unwrap();
-        }
-        Self { name }
+        let create = owner().create_bucket().bucket(&name).create_bucket_configuration(place);
+        create.object_lock_enabled_for_bucket(locking).send().await.unwrap();
+        Self { name, locking }
     }
 }
 
 impl Drop for Bucket {
     fn drop(&mut self) {
-        let name = self.name.clone();
+        let (name, locking) = (self.name.clone(), self.locking);
         // Drop cannot wait for a future on the test's own runtime.
         let removal = std::thread::spawn(move || {
-            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(remove(&name));
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap()
+                .block_on(remove(&name, locking));
         });
         if removal.join().is_err() && !std::thread::panicking() {
             panic!("the bucket {} was not removed", self.name);
@@ -113,7 +131,7 @@ impl Drop for Bucket {
     }
 }
 
-async fn remove(bucket: &str) {
+async fn remove(bucket: &str, locking: bool) {
     let owner = owner();
     loop {
         let page = owner.list_object_versions().bucket(bucket).send().await.unwrap();
@@ -126,6 +144,7 @@ async fn remove(bucket: &str) {
         for (key, version) in found {
             let version = version.map(str::to_owned);
             let removal = owner.delete_object().bucket(bucket).key(key.unwrap()).set_version_id(version);
+            let removal = removal.set_bypass_governance_retention(locking.then_some(true));
             removal.send().await.unwrap();
         }
     }

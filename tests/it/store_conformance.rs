@@ -188,7 +188,7 @@ impl Bench {
         let object = self.advanced(&object, object.life.clone().arrived(stored(actual)).unwrap()).await;
         let object = self.advanced(&object, object.life.clone().claim().unwrap()).await;
         let object = self.advanced(&object, object.life.clone().judge(self.clean(actual)).unwrap()).await;
-        self.advanced(&object, object.life.clone().promoted(stored(actual)).unwrap()).await
+        self.advanced(&object, object.life.clone().promoted(stored(actual), None).unwrap()).await
     }
 
     fn clean(&self, size: u64) -> Verdict {

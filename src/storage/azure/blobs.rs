@@ -16,6 +16,7 @@ use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 
 use super::error::{DEADLINE, answer, call, code, translate};
+use super::lock;
 use crate::domain::bytes::StoredBytes;
 use crate::domain::key::Prefix;
 use crate::storage::{ByteStream, Listing, StorageError, StoredObject};
@@ -103,16 +104,31 @@ fn exactly(body: ByteStream, size: u64) -> ByteStream {
 
 /// Deletes. The version that is the current one cannot be named (403 `OperationNotAllowedOnRootBlob`): it is first made
 /// a previous one by deleting the blob, then removed for good.
-pub(super) async fn delete(blob: &BlobClient, version: Option<&str>) -> Result<(), StorageError> {
-    let Some(version) = version else { return gone(call(delete_current(blob)).await) };
+pub(super) async fn delete(blob: &BlobClient, version: Option<&str>, now: Timestamp) -> Result<(), StorageError> {
+    let Some(version) = version else {
+        return match answer(delete_current(blob)).await? {
+            Err(error) if lock::is_immutable(code(&error)) => {
+                Err(StorageError::Retained(lock::kept(blob, None).await?))
+            }
+            other => gone(other.map_err(|error| translate(&error))),
+        };
+    };
     let delete_version = || {
         let options = BlobClientDeleteOptions { version_id: Some(version.to_owned()), ..Default::default() };
         async { blob.delete(Some(options)).await.map(|_| ()) }
     };
     match answer(delete_version()).await? {
         Err(error) if code(&error) == Some("OperationNotAllowedOnRootBlob") => {
+            // A version that is kept stays the current one: as a previous one it would be there and nobody would see it.
+            let kept = lock::kept(blob, Some(version)).await?;
+            if kept.is_active(now) {
+                return Err(StorageError::Retained(kept));
+            }
             gone(call(delete_current(blob)).await)?;
             gone(call(delete_version()).await)
+        }
+        Err(error) if lock::is_immutable(code(&error)) => {
+            Err(StorageError::Retained(lock::kept(blob, Some(version)).await?))
         }
         other => gone(other.map_err(|error| translate(&error))),
     }
@@ -192,6 +208,6 @@ pub(super) fn missing(what: &str) -> StorageError {
     StorageError::Unexpected(format!("an answer without {what}"))
 }
 
-fn timestamp(at: azure_core::time::OffsetDateTime) -> Option<Timestamp> {
+pub(super) fn timestamp(at: azure_core::time::OffsetDateTime) -> Option<Timestamp> {
     Timestamp::from_second(at.unix_timestamp()).ok()
 }

@@ -36,7 +36,11 @@ impl AzureStore {
             RoleAssignment {
                 role: "Storage Blob Data Owner",
                 scope: scope(&self.served.name),
-                reason: "copy, read, list, delete and tag; Storage Blob Data Contributor suffices without tags",
+                reason: if self.retention.is_some() {
+                    "copy, read, list, delete, tag, and set immutability policies"
+                } else {
+                    "copy, read, list, delete and tag; Storage Blob Data Contributor suffices without tags"
+                },
             },
         ];
         if self.staging.name != self.served.name {
@@ -111,21 +115,43 @@ impl AzureStore {
             ),
             Err(_) => item(&public, CheckStatus::Unknown, "could not be read"),
         });
+        let by_version = matches!(found.is_immutable_storage_with_versioning_enabled(), Ok(Some(true)));
         let held = matches!(found.has_immutability_policy(), Ok(Some(true)))
             || matches!(found.has_legal_hold(), Ok(Some(true)));
-        let detail = match (held, area) {
-            (false, _) => "no immutability policy and no legal hold",
-            (true, Area::Staging) => "staged and infected bytes cannot be deleted; stage into a container without one",
-            (true, Area::Served) => "served objects cannot be deleted before the policy ends",
-        };
-        let shared = self.staging.name == self.served.name;
-        let status = match (held, shared || area == Area::Staging) {
-            (false, _) => CheckStatus::Good,
-            (true, true) => CheckStatus::Missing,
-            (true, false) => CheckStatus::Advice,
-        };
+        let (status, detail) = self.immutability(area, by_version, held);
         items.push(item(&format!("immutability of {name}"), status, detail));
         items
+    }
+
+    /// `by_version`: the container can keep single versions. `held`: it keeps everything by itself.
+    fn immutability(&self, area: Area, by_version: bool, held: bool) -> (CheckStatus, String) {
+        let shared = self.staging.name == self.served.name;
+        if held && (shared || area == Area::Staging) {
+            let detail = "staged and infected bytes cannot be deleted; stage into a container without a policy or hold";
+            return (CheckStatus::Missing, detail.into());
+        }
+        match (self.retention.filter(|_| area == Area::Served), by_version, held) {
+            (Some(retention), true, _) => (CheckStatus::Good, format!("by version; served copies are kept for {retention}")),
+            (Some(retention), false, _) => (
+                CheckStatus::Missing,
+                format!(
+                    "targets.toml demands {retention}, and the container keeps no single versions: nothing is promoted; az \
+                     storage container-rm migrate-vlw, or a new one with --enable-vlw, on an account with versioning"
+                ),
+            ),
+            (None, _, true) => (
+                CheckStatus::Advice,
+                "served objects cannot be deleted before the policy ends; say so with a table [<target>.retention] in \
+                 targets.toml"
+                    .into(),
+            ),
+            (None, true, false) if area == Area::Served => (
+                CheckStatus::Advice,
+                "possible, and nothing asks for it; add a table [<target>.retention] with mode and period to targets.toml"
+                    .into(),
+            ),
+            (None, _, false) => (CheckStatus::Good, "no immutability policy and no legal hold".into()),
+        }
     }
 
     async fn account_items(&self) -> Vec<CheckItem> {

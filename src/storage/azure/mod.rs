@@ -14,6 +14,7 @@ mod copy;
 mod delegation;
 mod error;
 mod identity;
+mod lock;
 pub mod sas;
 pub mod shared_key;
 
@@ -41,6 +42,7 @@ use crate::clock::Clock;
 use crate::domain::bytes::StoredBytes;
 use crate::domain::grant::{DownloadGrant, UploadGrant, UploadMethod};
 use crate::domain::key::{Area, ObjectKey, Prefix};
+use crate::domain::retention::{Kept, Lock, Retention};
 use crate::domain::target::{ProviderSettings, Target};
 
 pub use check::RoleAssignment;
@@ -60,6 +62,8 @@ pub struct AzureStore {
     keys: Arc<Keys>,
     options: ClientOptions,
     by_token: bool,
+    retention: Option<Retention>,
+    clock: Clock,
 }
 
 struct Container {
@@ -157,10 +161,11 @@ impl AzureStore {
             AzureCredential::AccountKey(key) => Keys::fixed(SasKey::account(key)?),
             AzureCredential::Token(_) => {
                 let service = service(&endpoint, &options).map_err(|_| OpenError::Endpoint)?;
-                Keys::delegated(service, clock).await.map_err(OpenError::Delegation)?
+                Keys::delegated(service, clock.clone()).await.map_err(OpenError::Delegation)?
             }
         };
-        Ok(Self { account: account.clone(), endpoint, served, staging, keys, options, by_token })
+        let retention = target.retention;
+        Ok(Self { account: account.clone(), endpoint, served, staging, keys, options, by_token, retention, clock })
     }
 
     fn container(&self, area: Area) -> &Container {
@@ -319,7 +324,15 @@ impl ObjectStore for AzureStore {
     }
 
     async fn delete(&self, key: &ObjectKey, version: Option<&str>) -> Result<(), StorageError> {
-        blobs::delete(&self.blob(key)?, version).await
+        blobs::delete(&self.blob(key)?, version, self.clock.now()).await
+    }
+
+    async fn lock(&self, key: &ObjectKey, bytes: &StoredBytes, lock: &Lock) -> Result<(), StorageError> {
+        lock::lock(&self.blob(key)?, bytes, lock).await
+    }
+
+    async fn kept(&self, key: &ObjectKey, bytes: &StoredBytes) -> Result<Kept, StorageError> {
+        lock::kept(&self.blob(key)?, bytes.version.as_deref()).await
     }
 
     async fn list(
@@ -345,7 +358,7 @@ impl ObjectStore for AzureStore {
         if self.staging.name != self.served.name {
             error::call(self.container_client(Area::Staging)?.get_properties(None)).await?;
         }
-        Ok(())
+        if self.retention.is_some() { self.can_retain().await } else { Ok(()) }
     }
 
     async fn check(&self) -> Vec<CheckItem> {

@@ -20,6 +20,7 @@ fn target(account: &str, endpoint: Option<&str>) -> Target {
             endpoint: endpoint.map(|endpoint| endpoint.parse().unwrap()),
         },
         credentials: None,
+        retention: None,
     }
 }
 

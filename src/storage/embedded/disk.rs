@@ -22,6 +22,7 @@ use super::layout;
 use super::record::Record;
 use crate::clock::Clock;
 use crate::domain::bytes::Sha256Digest;
+use crate::domain::retention::Lock;
 
 /// Why the directory could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,9 @@ pub(super) enum DiskError {
     /// No such object.
     #[error("no such object")]
     Missing,
+    /// A lock keeps the object.
+    #[error("the object is kept until {}", .0.until)]
+    Locked(Lock),
     /// No space left.
     #[error("the disk is full")]
     Full,
@@ -55,7 +59,7 @@ impl From<io::Error> for DiskError {
 /// The data directory of one store.
 pub(super) struct Disk {
     root: PathBuf,
-    clock: Clock,
+    pub(super) clock: Clock,
     /// Held as long as the store lives.
     _lock: File,
 }
@@ -161,6 +165,9 @@ impl Disk {
             tags: about.tags,
             modified_at: self.clock.now(),
         };
+        if !create_only {
+            self.refuse_locked(&bucket, &record.key)?;
+        }
         let draft = written.draft;
         (&draft.file).write_all(&record.to_trailer()?)?;
         draft.file.sync_all()?;
@@ -174,12 +181,15 @@ impl Disk {
     pub(super) fn remove(&self, bucket: &str, key: &str) -> Result<(), DiskError> {
         let bucket = self.bucket(bucket)?;
         let object = layout::object(&bucket, key);
+        self.refuse_locked(&bucket, key)?;
         match fs::remove_file(&object) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(DiskError::Missing),
             removed => removed?,
         }
-        // Tags of an object that is gone say whose they were and mean nothing to another; not to find them is no error.
+        // Tags and the lock of an object that is gone say whose they were and mean nothing to another; not to find them is no
+        // error.
         let _ = fs::remove_file(layout::tags(&bucket, key));
+        let _ = fs::remove_file(layout::lock(&bucket, key));
         let mut directory = object.parent();
         while let Some(path) = directory {
             sync_directory(path)?;
@@ -227,11 +237,15 @@ impl Disk {
     /// Replaces the object's tags.
     pub(super) fn set_tags(&self, bucket: &str, key: &str, tags: Vec<(String, String)>) -> Result<(), DiskError> {
         let of = self.find(bucket, key)?.record.id;
+        self.put_beside(&layout::tags(&self.bucket(bucket)?, key), &LaterTags { of, tags })
+    }
+
+    /// Writes what is known about an object beside it, durably, instead of what was there.
+    pub(super) fn put_beside(&self, path: &Path, what: &impl Serialize) -> Result<(), DiskError> {
         let draft = self.draft()?;
-        (&draft.file).write_all(&serde_json::to_vec(&LaterTags { of, tags }).map_err(io::Error::from)?)?;
+        (&draft.file).write_all(&serde_json::to_vec(what).map_err(io::Error::from)?)?;
         draft.file.sync_all()?;
-        let path = layout::tags(&self.bucket(bucket)?, key);
-        put_in_place(&path, || fs::rename(&draft.path, &path))
+        put_in_place(path, || fs::rename(&draft.path, path))
     }
 }
 

@@ -257,6 +257,7 @@ pub(super) const fn refuse(error: &DiskError) -> Refusal {
         }
         DiskError::NoBucket => (StatusCode::NOT_FOUND, "NoSuchBucket", "the bucket does not exist"),
         DiskError::Missing => (StatusCode::NOT_FOUND, "NoSuchKey", "nothing lies under the key"),
+        DiskError::Locked(_) => (StatusCode::FORBIDDEN, "AccessDenied", "the object is protected by a lock"),
         DiskError::Full => (StatusCode::INSUFFICIENT_STORAGE, "StorageFull", "the store is full; nothing was written"),
         DiskError::Io(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "the store failed; try again"),
     };

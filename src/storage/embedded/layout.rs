@@ -2,9 +2,9 @@
 //!
 //! A key is cut at `/`; each segment becomes a name of lower-case letters, digits and `-_.=@`, every other byte as `%XX`,
 //! so that no key can climb out of its directory or differ from another by case or Unicode form alone. The last two
-//! characters of a name say what it is: `%o` an object, `%t` its tags, `%d` a directory, `%c` a segment that goes on below
-//! (a file system allows 255 bytes in a name, S3 allows 1,024 in a segment). An object `a` and a directory `a/` can
-//! therefore stand beside each other, as S3 allows.
+//! characters of a name say what it is: `%o` an object, `%t` its tags, `%l` its lock, `%d` a directory, `%c` a segment that
+//! goes on below (a file system allows 255 bytes in a name, S3 allows 1,024 in a segment). An object `a` and a directory
+//! `a/` can therefore stand beside each other, as S3 allows.
 
 use std::fs;
 use std::io;
@@ -21,6 +21,11 @@ pub(super) fn object(bucket: &Path, key: &str) -> PathBuf {
 /// The file of the tags that were set after the object was written.
 pub(super) fn tags(bucket: &Path, key: &str) -> PathBuf {
     place(bucket, key, "%t")
+}
+
+/// The file of the lock that was put on the object.
+pub(super) fn lock(bucket: &Path, key: &str) -> PathBuf {
+    place(bucket, key, "%l")
 }
 
 fn place(bucket: &Path, key: &str, suffix: &str) -> PathBuf {

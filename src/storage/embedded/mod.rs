@@ -15,6 +15,7 @@ mod form;
 mod gate;
 mod layout;
 mod listing;
+mod lock;
 mod multipart;
 mod receive;
 mod record;

@@ -175,7 +175,10 @@ impl S3 for Operations {
         if input.version_id.is_some() || input.part_number.is_some() || input.range.is_some() {
             return Err(s3_error!(NotImplemented, "versions, parts and ranges are not kept"));
         }
+        let bucket = input.bucket.clone();
         let record = self.find(input.bucket, input.key).await?.record;
+        let locked = record.clone();
+        let lock = self.disk.serve(move |disk| disk.lock_of(&bucket, &locked)).await.map_err(fail)?;
         if !matches(&record, input.if_match.as_ref(), None) {
             return Err(s3_error!(PreconditionFailed));
         }
@@ -189,6 +192,8 @@ impl S3 for Operations {
             e_tag: Some(etag(&record)),
             last_modified: Some(modified(&record)),
             metadata: Some(record.metadata.into_iter().collect()),
+            object_lock_mode: lock.map(|lock| ObjectLockMode::from(lock.mode.as_str().to_ascii_uppercase())),
+            object_lock_retain_until_date: lock.map(|lock| std::time::SystemTime::from(lock.until).into()),
             ..Default::default()
         }))
     }

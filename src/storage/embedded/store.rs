@@ -15,6 +15,7 @@ use super::s3::read;
 use crate::domain::bytes::StoredBytes;
 use crate::domain::grant::{DownloadGrant, UploadGrant};
 use crate::domain::key::{Area, ObjectKey, Prefix};
+use crate::domain::retention::{Kept, Lock};
 use crate::storage::s3::Presigner;
 use crate::storage::{
     ByteStream, CheckItem, CheckStatus, Listing, MintError, MintedDownload, MintedUpload, ObjectStore, Provider,
@@ -59,6 +60,7 @@ impl From<DiskError> for StorageError {
         match error {
             DiskError::Missing => Self::NotFound,
             DiskError::Exists => Self::PreconditionFailed,
+            DiskError::Locked(lock) => Self::Retained(Kept { lock: Some(lock), legal_hold: false }),
             DiskError::NoBucket => Self::Unexpected("the bucket's directory is gone".into()),
             DiskError::Full => Self::Unavailable("the disk is full".into()),
             DiskError::Io(error) if error.kind() == io::ErrorKind::InvalidData => Self::Unexpected(error.to_string()),
@@ -145,6 +147,30 @@ impl ObjectStore for EmbeddedStore {
         .await
     }
 
+    async fn lock(&self, key: &ObjectKey, bytes: &StoredBytes, lock: &Lock) -> Result<(), StorageError> {
+        let ((bucket, key), named, lock) = (self.place(key), bytes.clone(), *lock);
+        let locked = self.run(move |disk| {
+            let found = disk.find(&bucket, &key)?.record;
+            if !is(&found.stored_bytes(), &named) {
+                return Ok(None);
+            }
+            disk.lock(&bucket, &found, lock).map(Some)
+        });
+        locked.await?.ok_or(StorageError::PreconditionFailed)
+    }
+
+    async fn kept(&self, key: &ObjectKey, bytes: &StoredBytes) -> Result<Kept, StorageError> {
+        let ((bucket, key), named) = (self.place(key), bytes.clone());
+        let kept = self.run(move |disk| {
+            let found = disk.find(&bucket, &key)?.record;
+            if !is(&found.stored_bytes(), &named) {
+                return Ok(None);
+            }
+            Ok(Some(Kept { lock: disk.lock_of(&bucket, &found)?, legal_hold: false }))
+        });
+        kept.await?.ok_or(StorageError::NotFound)
+    }
+
     async fn list(
         &self,
         area: Area,
@@ -197,6 +223,7 @@ impl ObjectStore for EmbeddedStore {
             item("data directory", directory.0, &directory.1),
             item("public access", CheckStatus::Good, "every request must be signed"),
             item("notifications", CheckStatus::Good, "uploads are told to the gateway inside the process"),
+            item("retention", CheckStatus::Good, "kept by this program; whoever has the machine can remove the files"),
             item("versioning", CheckStatus::Advice, "not kept; exact ETags guard every copy and read"),
             item("redundancy", CheckStatus::Advice, "one directory on one node; back it up, or use a cloud target"),
         ]

@@ -5,15 +5,18 @@
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::types::{BucketVersioningStatus, CorsRule, ExpirationStatus, LifecycleRule};
+use aws_sdk_s3::types::{
+    BucketVersioningStatus, CorsRule, DefaultRetention, ExpirationStatus, LifecycleRule, ObjectLockRetentionMode,
+};
 use serde_json::{Value, json};
 
 use super::S3Store;
 use super::address::{Location, Partition};
 use super::client::{code, failure};
+use crate::domain::retention::{Retention, RetentionMode};
 use crate::domain::target::Target;
 use crate::storage::CheckStatus::{Advice, Good, Missing, Unknown};
-use crate::storage::{CheckItem, CheckStatus};
+use crate::storage::{CheckItem, CheckStatus, StorageError};
 
 /// What was found, and what to do.
 type Finding = (CheckStatus, String);
@@ -127,22 +130,63 @@ async fn versioning(store: &S3Store, bucket: &str) -> Finding {
 }
 
 async fn object_lock(store: &S3Store, bucket: &str, staging: bool) -> Finding {
-    match store.client.get_object_lock_configuration().bucket(bucket).send().await {
-        Ok(found) => {
-            let retention = found.object_lock_configuration().and_then(|lock| lock.rule()).is_some();
-            match (retention, staging) {
-                (true, true) => {
-                    (Missing, "default retention here keeps rejected uploads; stage in a bucket without it".into())
-                }
-                (true, false) => (Good, "default retention is on; deletion by apps waits for it".into()),
-                (false, _) => (Good, "possible, without a default retention".into()),
-            }
+    let served = bucket == store.location.bucket;
+    match (store.object_lock(bucket).await, store.retention.filter(|_| served)) {
+        (Ok(Some(_)), _) if staging => {
+            (Missing, "default retention here keeps rejected uploads; stage in a bucket without it".into())
         }
-        Err(error) => {
-            let absent = (Good, "none".into());
-            unread("GetObjectLockConfiguration", &error, "ObjectLockConfigurationNotFoundError", absent)
-        }
+        (Ok(default), Some(retention)) => retains(retention, default.as_ref()),
+        (Ok(Some(default)), None) => (
+            Advice,
+            format!(
+                "the bucket itself keeps copies for {}; deletion by apps waits for it; say so with a table [<target>.retention] \
+                 in targets.toml",
+                told(&default)
+            ),
+        ),
+        (Ok(None), None) if served && !staging => (
+            Advice,
+            "possible, and nothing asks for it; add a table [<target>.retention] with mode and period to targets.toml"
+                .into(),
+        ),
+        (Ok(None), None) => (Good, "possible, without a default retention".into()),
+        (Err(StorageError::CannotRetain(_)), Some(retention)) => (
+            Missing,
+            format!(
+                "none, and targets.toml demands {retention}: nothing is promoted; put-bucket-versioning and then \
+                 put-object-lock-configuration with ObjectLockEnabled, or a new bucket"
+            ),
+        ),
+        (Err(StorageError::CannotRetain(_)), None) => (Good, "none".into()),
+        (Err(error), _) => (Unknown, error.to_string()),
     }
+}
+
+/// The bucket's own default beside what the target demands. The gateway makes every lock longer or stricter, but a lock
+/// that the bucket has put on already may not let itself be made stricter.
+fn retains(retention: Retention, default: Option<&DefaultRetention>) -> Finding {
+    match default {
+        Some(default)
+            if retention.mode == RetentionMode::Compliance
+                && default.mode() == Some(&ObjectLockRetentionMode::Governance) =>
+        {
+            let detail =
+                format!("targets.toml demands {retention}, and the bucket itself {}; make both one", told(default));
+            (Missing, detail)
+        }
+        Some(default) => (Good, format!("on; served copies are kept for {retention}, or {} if longer", told(default))),
+        None => (Good, format!("on; served copies are kept for {retention}")),
+    }
+}
+
+fn told(default: &DefaultRetention) -> String {
+    let period = match (default.days(), default.years()) {
+        (Some(days), _) => format!("{days} days"),
+        (None, Some(years)) => format!("{years} years"),
+        (None, None) => "a time".to_owned(),
+    };
+    let mode = default.mode().map_or("no", ObjectLockRetentionMode::as_str).to_ascii_lowercase();
+    format!("{period} in {mode} mode")
 }
 
 async fn lifecycle(store: &S3Store, bucket: &str) -> Vec<(&'static str, Finding)> {
@@ -230,7 +274,7 @@ pub fn iam_policy(target: &Target) -> Option<Value> {
     } else {
         (vec![arn(&location.bucket), arn(&location.staging_bucket)], vec![served, staged])
     };
-    Some(json!({
+    let mut policy = json!({
         "Version": "2012-10-17",
         "Statement": [
             {
@@ -252,7 +296,18 @@ pub fn iam_policy(target: &Target) -> Option<Value> {
                 "Resource": buckets
             }
         ]
-    }))
+    });
+    if target.retention.is_some()
+        && let Some(statements) = policy["Statement"].as_array_mut()
+    {
+        statements.push(json!({
+            "Sid": "VestibuleRetention",
+            "Effect": "Allow",
+            "Action": ["s3:PutObjectRetention", "s3:GetObjectRetention", "s3:GetObjectLegalHold"],
+            "Resource": [format!("{}/*", arn(&location.bucket))]
+        }));
+    }
+    Some(policy)
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //!
 //! Permissions: [`iam_policy`] prints them. On objects `s3:PutObject`, `s3:GetObject`, `s3:GetObjectVersion`,
 //! `s3:DeleteObject`, `s3:DeleteObjectVersion`, `s3:PutObjectTagging`, `s3:GetObjectTagging`; on buckets `s3:ListBucket`
-//! (without it a missing object reads as denied), and the six reads of `check`. A bucket with SSE-KMS also needs
-//! `kms:GenerateDataKey` and `kms:Decrypt` on its key.
+//! (without it a missing object reads as denied), and the six reads of `check`. Where a target demands retention also what
+//! `lock` names. A bucket with SSE-KMS also needs `kms:GenerateDataKey` and `kms:Decrypt` on its key.
 //!
 //! Objects: `<staging prefix><app prefix><object id>/<filename>`, written by clients; `<app prefix><object id>/<filename>`,
 //! copied by [`S3Store`]. Nothing else is ever written: no marker, no index, no multipart upload.
@@ -16,6 +16,7 @@ pub mod address;
 mod check;
 mod client;
 pub(in crate::storage) mod encode;
+mod lock;
 mod objects;
 mod post_policy;
 pub mod presigner;
@@ -29,6 +30,7 @@ use super::StorageError;
 use super::credentials::{CredentialSource, Credentials};
 use crate::clock::Clock;
 use crate::domain::key::{Area, Prefix};
+use crate::domain::retention::Retention;
 use crate::domain::target::{ProviderSettings, Target};
 
 pub use address::{AddressError, Location};
@@ -41,6 +43,7 @@ pub struct S3Store {
     client: aws_sdk_s3::Client,
     location: Location,
     staging_prefix: Prefix,
+    retention: Option<Retention>,
 }
 
 impl S3Store {
@@ -97,5 +100,11 @@ pub async fn open(target: &Target, credentials: Option<&Credentials>) -> Result<
     let presigner = Presigner::new(&location, Arc::clone(&source))
         .map_err(|error| StorageError::Unexpected(format!("target {}: {error}", target.name)))?;
     let client = client::connect(&location, &source);
-    Ok(S3Store { presigner, client, location, staging_prefix: target.staging_prefix.clone() })
+    Ok(S3Store {
+        presigner,
+        client,
+        location,
+        staging_prefix: target.staging_prefix.clone(),
+        retention: target.retention,
+    })
 }

@@ -16,6 +16,7 @@ use super::{S3Store, check, encode};
 use crate::domain::bytes::StoredBytes;
 use crate::domain::grant::{DownloadGrant, UploadGrant};
 use crate::domain::key::{Area, ObjectKey, Prefix};
+use crate::domain::retention::{Kept, Lock};
 use crate::storage::{
     ByteStream, CheckItem, Listing, MintError, MintedDownload, MintedUpload, ObjectStore, Provider, ServedAttributes,
     StorageError, StoredObject,
@@ -104,8 +105,16 @@ impl ObjectStore for S3Store {
             .await;
         match sent.map_err(|error| failure("DeleteObject", &error)) {
             Ok(_) | Err(StorageError::NotFound) => Ok(()),
-            Err(error) => Err(error),
+            Err(error) => Err(self.why_denied(key, version, error).await),
         }
+    }
+
+    async fn lock(&self, key: &ObjectKey, bytes: &StoredBytes, lock: &Lock) -> Result<(), StorageError> {
+        self.put_lock(key, bytes, lock).await
+    }
+
+    async fn kept(&self, key: &ObjectKey, bytes: &StoredBytes) -> Result<Kept, StorageError> {
+        self.kept_bytes(key, bytes).await
     }
 
     /// The cursor is the last key of the page before, so that it outlives a restart of either side.
@@ -166,6 +175,11 @@ impl ObjectStore for S3Store {
                 other => other,
             })?;
         }
+        if self.retention.is_some()
+            && let Err(error @ StorageError::CannotRetain(_)) = self.object_lock(&self.location.bucket).await
+        {
+            return Err(error);
+        }
         Ok(())
     }
 
@@ -208,7 +222,7 @@ fn header_text(value: &str) -> String {
     }
 }
 
-fn moment(at: DateTime) -> Option<Timestamp> {
+pub(super) fn moment(at: DateTime) -> Option<Timestamp> {
     Timestamp::from_nanosecond(at.as_nanos()).ok()
 }
 

@@ -70,6 +70,11 @@ impl Place {
         Self::S3(Bucket::create(true).await)
     }
 
+    /// With Object Lock.
+    pub async fn locking_s3() -> Self {
+        Self::S3(Bucket::create_locking().await)
+    }
+
     pub async fn azure() -> Self {
         let container = unique("cloud");
         container_client(&container).create(None).await.unwrap();
@@ -89,6 +94,7 @@ impl Place {
                 endpoint: Some(env("VESTIBULE_TEST_AZURITE_BLOB").parse().unwrap()),
             },
             credentials: None,
+            retention: None,
         };
         let key = Credentials::AccountKey(env("VESTIBULE_TEST_AZURITE_KEY").into());
         let store = azure::open(&target, Some(&key), Clock::system()).await.unwrap();

@@ -9,7 +9,8 @@ use std::time::Duration;
 use reqwest::Method;
 use vestibule::domain::grant::UploadMethod;
 use vestibule::domain::key::{Area, ObjectKey};
-use vestibule::storage::enforcement::{Constraint, Enforced};
+use vestibule::domain::retention::Kept;
+use vestibule::storage::enforcement::{Constraint, Enforced, Provider};
 use vestibule::storage::{MintedUpload, SignedUrl};
 
 use super::{Fixture, accepted, now, refused};
@@ -178,3 +179,66 @@ fn without_header(minted: &MintedUpload, name: &str) -> MintedUpload {
     changed.headers.retain(|(header, _)| !header.eq_ignore_ascii_case(name));
     changed
 }
+
+pub async fn retention_and_legal_hold(fixture: &Fixture) {
+    let sub_resources: &[&str] = match fixture.store.provider() {
+        Provider::S3 => &["retention", "legal-hold", "acl", "tagging", "object-lock"],
+        Provider::Azure => &["comp=immutabilityPolicies", "comp=legalhold", "comp=tags", "comp=metadata"],
+    };
+    let (served, bytes) = fixture.serve("served.jpg", b"menu").await;
+    let download = fixture.store.mint_download(&fixture.download(&served, &bytes)).unwrap().url;
+    for &method in fixture.store.provider().methods() {
+        let (key, _) = keys(fixture, method);
+        let minted = fixture.store.mint_upload(&fixture.upload(&key, method, b"menu")).unwrap();
+        accepted(fixture.send(&minted, Method::PUT, b"menu").await).await;
+        let staged = fixture.store.head(&key).await.unwrap().expect("the upload").bytes;
+        for sub_resource in sub_resources {
+            // A form's address has no signature, and with this in it none is looked for in its fields.
+            let joint = if method == UploadMethod::Put { '&' } else { '?' };
+            for (url, joint) in [(&minted.url, joint), (&download, '&')] {
+                let url = format!("{}{joint}{sub_resource}", url.expose());
+                for asked in [Method::PUT, Method::DELETE] {
+                    let mut request = fixture.http.request(asked, &url);
+                    for (name, value) in LOCKING {
+                        request = request.header(name, value);
+                    }
+                    refused(sub_resource, request.body(RETENTION).send().await.unwrap()).await;
+                }
+            }
+        }
+        assert_eq!(fixture.store.kept(&key, &staged).await.unwrap(), Kept::default(), "{method:?}");
+
+        // The same as headers of the upload itself, and as fields of a form: refused, or without effect.
+        let other = fixture.key(Area::Staging, &format!("{}/other.jpg", method.as_str()));
+        let mut minted = fixture.store.mint_upload(&fixture.upload(&other, method, b"menu")).unwrap();
+        match &mut minted.fields {
+            None => minted.headers.extend(LOCKING.map(|(name, value)| (name, value.to_owned()))),
+            Some(fields) => {
+                let more = LOCKING.map(|(name, value)| (name.to_owned(), value.to_owned()));
+                fields.0.splice(0..0, more);
+            }
+        }
+        let status = fixture.send(&minted, Method::PUT, b"menu").await.status();
+        match fixture.store.head(&other).await.unwrap() {
+            None => assert!(status.is_client_error(), "{method:?}: {status}"),
+            Some(found) => {
+                let kept = fixture.store.kept(&other, &found.bytes).await.unwrap();
+                assert_eq!(kept, Kept::default(), "{method:?}: {status}");
+            }
+        }
+    }
+    assert_eq!(fixture.store.kept(&served, &bytes).await.unwrap(), Kept::default());
+}
+
+/// What asks both providers for retention and a legal hold.
+const LOCKING: [(&str, &str); 6] = [
+    ("x-amz-object-lock-mode", "COMPLIANCE"),
+    ("x-amz-object-lock-retain-until-date", "2099-01-01T00:00:00Z"),
+    ("x-amz-object-lock-legal-hold", "ON"),
+    ("x-ms-immutability-policy-mode", "locked"),
+    ("x-ms-immutability-policy-until-date", "Thu, 01 Jan 2099 00:00:00 GMT"),
+    ("x-ms-legal-hold", "true"),
+];
+
+const RETENTION: &str = "<Retention xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Mode>GOVERNANCE</Mode>\
+    <RetainUntilDate>2099-01-01T00:00:00Z</RetainUntilDate></Retention>";

@@ -13,6 +13,21 @@ const F: &str = "apps/forms.toml";
 const L: &str = "limits.toml";
 
 const CASES: &[Case] = &[
+    // Retention.
+    (T, "\"90d\"", "\"90h\"", "targets.toml:22:10:", "write a whole number of days with d, for example \"90d\""),
+    (T, "\"90d\"", "\"0d\"", "targets.toml:22:10:", "write \"1d\" to \"36500d\""),
+    (T, "\"90d\"", "\"36501d\"", "targets.toml:22:10:", "write \"1d\" to \"36500d\""),
+    (T, "period = \"90d\"\n", "", "targets.toml:20:14:", "key 'period' is missing in [retention]"),
+    (T, "\"governance\"", "\"goverment\"", "targets.toml:21:8:", "possible values are: governance, compliance"),
+    (T, "mode = \"governance\"", "hold = true", "targets.toml:21:1:", "unknown key 'hold' in [retention]"),
+    (
+        T,
+        "staging_bucket = \"b-test-in\"\n",
+        "",
+        "targets.toml:19:14:",
+        "stages where it serves; give staging a bucket of its own",
+    ),
+    (T, "\"b-test-in\"", "\"b-test\"", "targets.toml:20:14:", "stages where it serves"),
     // Rate limits.
     (
         M,
@@ -187,13 +202,13 @@ const CASES: &[Case] = &[
         "apps/forms.toml:4:10:",
         "overlaps the staging prefix of target 'clinic'",
     ),
-    (F, "prefix = \"forms/{user}/\"", "prefix = \"incoming/forms/\"", "apps/forms.toml:4:10:", "targets.toml:13"),
+    (F, "prefix = \"forms/{user}/\"", "prefix = \"incoming/forms/\"", "apps/forms.toml:4:10:", "targets.toml:14"),
     (T, "bucket = \"b-test\"", "bucket = \"b-images\"", "targets.toml:7:2:", "share a bucket"),
     // Targets.
-    (T, "provider = \"azure\"", "provider = \"azur\"", "targets.toml:14:12:", "did you mean 'azure'?"),
-    (T, "account = \"devstoreaccount1\"\n", "", "targets.toml:13:2:", "key 'account' is missing in [clinic]"),
-    (T, "container = \"b-clinic\"", "container = \"B_Clinic\"", "targets.toml:16:13:", "3 to 63 characters"),
-    (T, "container = ", "bucket = \"x\"\ncontainer = ", "targets.toml:16:1:", "unknown key 'bucket' in [clinic]"),
+    (T, "provider = \"azure\"", "provider = \"azur\"", "targets.toml:15:12:", "did you mean 'azure'?"),
+    (T, "account = \"devstoreaccount1\"\n", "", "targets.toml:14:2:", "key 'account' is missing in [clinic]"),
+    (T, "container = \"b-clinic\"", "container = \"B_Clinic\"", "targets.toml:17:13:", "3 to 63 characters"),
+    (T, "container = ", "bucket = \"x\"\ncontainer = ", "targets.toml:17:1:", "unknown key 'bucket' in [clinic]"),
     (
         T,
         "region = \"eu-central-1\"\nresidency = \"eu\"\nenvironment = \"test\"",
@@ -203,7 +218,7 @@ const CASES: &[Case] = &[
     ),
     (T, "[images-test]", "endpoint = \"ftp://x\"\n[images-test]", "targets.toml:7:12:", "write an address like"),
     (T, "[images-test]", "staging_prefix = \"\"\n[images-test]", "targets.toml:7:18:", "'staging_prefix' is empty"),
-    (T, "[clinic]", "[Klinik]", "targets.toml:13:2:", "a target cannot be named 'Klinik'"),
+    (T, "[clinic]", "[Klinik]", "targets.toml:14:2:", "a target cannot be named 'Klinik'"),
     (T, "[images]", "residency = \"eu\"\n[images]", "targets.toml:1:1:", "'residency' is text, not a table"),
     // Classes.
     (C, "upload_max = \"10m\"", "upload_max = \"1h\"", "classifications.toml:2:14:", "choose a value from 2m to 15m"),

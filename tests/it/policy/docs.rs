@@ -78,6 +78,7 @@ fn the_guide_explains_every_key_that_there_is() {
         ("limits.toml", "[workflow]"),
         (targets, "[images]"),
         (targets, "[clinic]"),
+        (targets, "[images-test.retention]"),
         (classes, "[ttl]"),
         (classes, "[internal]"),
     ] {

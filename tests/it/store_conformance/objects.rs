@@ -33,7 +33,10 @@ pub(super) async fn an_object_reads_back_as_it_was_issued(bench: Bench) {
 
 pub(super) async fn every_state_reads_back_as_it_was_written(bench: Bench) {
     let visible = bench.visible("where2eat", 10, 12).await;
-    assert_eq!(visible.life, Life::Visible { served: stored(12), verdict: Some(bench.clean(12)), review: None });
+    assert_eq!(
+        visible.life,
+        Life::Visible { served: stored(12), verdict: Some(bench.clean(12)), review: None, retained_until: None }
+    );
     assert_eq!((visible.revision, visible.updated_at), (4, bench.clock.now()));
     let object = bench.issued("where2eat", 10).await;
     let rejected = Life::Rejected { reason: Reason::TypeMismatch, detail: "it is HTML".into(), verdict: None };
