@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::audit;
+use crate::domain::asked::AskedFor;
 use crate::domain::audit::{AuditAction, Outcome};
 use crate::domain::object::Object;
 use crate::domain::principal::{Operator, Principal};
@@ -86,6 +87,18 @@ impl App {
         object: Option<&Object>,
         refusal: Refusal,
     ) -> Refusal {
+        self.refuse_request(context, who, action, (object, None), refusal).await
+    }
+
+    /// [`App::refuse`], with what was asked for where that could be read.
+    pub(super) async fn refuse_request(
+        &self,
+        context: &RequestContext,
+        who: Refused<'_>,
+        action: AuditAction,
+        (object, asked): (Option<&Object>, Option<AskedFor>),
+        refusal: Refusal,
+    ) -> Refusal {
         if let Refused::Principal(who) = who
             && LimitRefusals::folds(refusal.reason)
             && !self.throttled.deserves_a_row(context, who, action, refusal.reason, self.clock.now())
@@ -103,6 +116,11 @@ impl App {
         if let Some(object) = object {
             entry = entry.about_object(object);
         }
+        if let Some(asked) = &asked {
+            entry.classification = entry.classification.or_else(|| asked.classification.clone());
+            entry.lawful_basis = entry.lawful_basis.or_else(|| asked.lawful_basis.clone());
+        }
+        entry.request = asked.map(Box::new);
         metrics::counter!("vestibule_refused_total", "code" => refusal.reason.code()).increment(1);
         if matches!(refusal.reason, Reason::DatabaseUnavailable | Reason::Overloaded) {
             // The answer says that the database is away already. Often only a read was late, and the record succeeds.

@@ -1,5 +1,6 @@
 //! A workflow looks at, lists and deletes its app's objects.
 
+use crate::domain::asked::AskedFor;
 use crate::domain::audit::{AuditAction, Outcome};
 use crate::domain::ids::ObjectId;
 use crate::domain::job::JobKind;
@@ -55,10 +56,12 @@ impl App {
         _: Admission,
         query: Result<(Prefix, Option<State>, Option<ObjectId>, usize), Refusal>,
     ) -> Result<ObjectPage, Refusal> {
+        let mut asked = None;
         let result = async {
             let (prefix, state, before, limit) = query?;
             let circumstances = context.circumstances(self.clock.now());
-            policy::decide_list(&self.policies.current(), who, &prefix, &circumstances)?;
+            policy::decide_list(&self.policies.current(), who, &prefix, &circumstances)
+                .inspect_err(|_| asked = Some(AskedFor { path: Some(prefix.clone()), ..AskedFor::default() }))?;
             let query = ObjectQuery {
                 app: Some(who.app.clone()),
                 prefix: prefix.as_str().to_owned(),
@@ -76,7 +79,8 @@ impl App {
         match result.await {
             Ok(page) => Ok(page),
             Err(refusal) => {
-                Err(self.refuse(context, Refused::Principal(who), AuditAction::ListObjects, None, refusal).await)
+                let who = Refused::Principal(who);
+                Err(self.refuse_request(context, who, AuditAction::ListObjects, (None, asked), refusal).await)
             }
         }
     }

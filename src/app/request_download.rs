@@ -89,6 +89,7 @@ impl App {
         query: Result<DownloadQuery, Refusal>,
     ) -> Result<IssuedDownload, Refusal> {
         let mut seen = None;
+        let asked = query.as_ref().ok().map(|query| query.request);
         match self.try_request_download(context, who, query, &mut seen).await {
             Ok(issued) => {
                 ISSUED.increment(1);
@@ -96,7 +97,8 @@ impl App {
             }
             Err(refusal) => {
                 let who = Refused::Principal(who);
-                Err(self.refuse(context, who, AuditAction::RequestDownload, seen.as_ref(), refusal).await)
+                let asked = (seen.as_ref(), asked.map(|asked| asked.asked_for().unwrap_or_default()));
+                Err(self.refuse_request(context, who, AuditAction::RequestDownload, asked, refusal).await)
             }
         }
     }
@@ -126,6 +128,7 @@ impl App {
                 .about_object(object);
             audit.rule = Some(permit.rule.clone());
             audit.grant_id = Some(grant.id);
+            audit.request = query.request.asked_for().map(Box::new);
             let issue = IssueDownload { grant: grant.id, object: object.id, revision: object.revision, link, audit };
             if !self.store.issue_download(issue).await? {
                 continue;

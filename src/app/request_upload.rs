@@ -8,6 +8,7 @@ use std::sync::{Arc, LazyLock};
 use jiff::{SignedDuration, Timestamp};
 use metrics::Counter;
 
+use crate::domain::asked::AskedFor;
 use crate::domain::audit::{AuditAction, Outcome};
 use crate::domain::grant::{UploadGrant, UploadMethod, UploadPermit};
 use crate::domain::ids::{GrantId, ObjectId, TargetName};
@@ -54,14 +55,16 @@ impl App {
         request: Result<UploadRequest, Refusal>,
         idempotency: Option<Idempotency>,
     ) -> Result<IssuedUpload, Refusal> {
-        match self.try_request_upload(context, who, request, idempotency).await {
+        let mut asked = Asked::Nothing;
+        match self.try_request_upload(context, who, request, idempotency, &mut asked).await {
             Ok(issued) => {
                 ISSUED.increment(1);
                 Ok(issued)
             }
             Err(refusal) => {
                 let who = Refused::Principal(who);
-                Err(self.refuse(context, who, AuditAction::RequestUpload, None, refusal).await)
+                let asked = asked.recorded();
+                Err(self.refuse_request(context, who, AuditAction::RequestUpload, (None, asked), refusal).await)
             }
         }
     }
@@ -72,9 +75,11 @@ impl App {
         who: &Principal,
         request: Result<UploadRequest, Refusal>,
         idempotency: Option<Idempotency>,
+        asked: &mut Asked,
     ) -> Result<IssuedUpload, Refusal> {
         let request = request?;
         if !self.scanner.is_available() {
+            *asked = Asked::Undecided(request.asked_for());
             return Err(Refusal::new(
                 Reason::ScannerUnavailable,
                 "Uploads cannot be scanned at the moment, so none are accepted. Try again shortly.",
@@ -82,9 +87,12 @@ impl App {
             .retry_after(10));
         }
         let now = self.clock.now();
-        let (permit, store) = self.decide_upload(who, &request, &context.circumstances(now))?;
+        let (permit, store) = self
+            .decide_upload(who, &request, &context.circumstances(now))
+            .inspect_err(|_| *asked = Asked::Undecided(request.asked_for()))?;
         let (quota, rule, prefix) = (permit.quota, permit.rule.clone(), permit.prefix.clone());
         let object = Arc::new(self.new_object(who, request, permit, now)?);
+        *asked = Asked::Decided(Arc::clone(&object));
         let upload = store.mint_upload(&grant(&object))?;
 
         let mut audit = context
@@ -200,6 +208,26 @@ impl App {
         self.targets.store(name).ok_or_else(|| {
             Refusal::new(Reason::StorageUnavailable, format!("The target {name} is not configured any more."))
         })
+    }
+}
+
+/// What was asked for, for the record of a refusal; nothing is copied where there is none.
+enum Asked {
+    /// What could not be read.
+    Nothing,
+    /// What the rules refused.
+    Undecided(AskedFor),
+    /// What the rules allowed, and something else refused.
+    Decided(Arc<Object>),
+}
+
+impl Asked {
+    fn recorded(self) -> Option<AskedFor> {
+        match self {
+            Asked::Nothing => None,
+            Asked::Undecided(asked) => Some(asked),
+            Asked::Decided(object) => Some(policy::asked_for(&object)),
+        }
     }
 }
 

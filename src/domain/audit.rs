@@ -10,6 +10,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::asked::AskedFor;
 use super::bytes::Sha256Digest;
 use super::ids::{AppName, ClassName, GrantId, ObjectId, OwnerName, RoleName, TokenId, WorkflowName};
 use super::object::Object;
@@ -163,6 +164,9 @@ pub struct AuditEntry {
     /// The SHA-256 of the request body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_sha256: Option<Sha256Digest>,
+    /// What was asked for, of a refusal, and of a download whose manner the object cannot tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Box<AskedFor>>,
     /// A sentence: a reviewer's reason, a scanner's finding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
@@ -201,6 +205,7 @@ impl AuditEntry {
             source_address: None,
             request_id: None,
             body_sha256: None,
+            request: None,
             detail: None,
         }
     }

@@ -12,8 +12,9 @@ use utoipa::{Modify, OpenApi as _};
 
 use crate::app::{Health, ObjectView};
 use crate::domain::refusal::Reason;
+use crate::policy::bodies::{DownloadBody, UploadBody};
 
-use super::answer::{DownloadAnswer, DownloadBody, UploadAnswer, UploadBody};
+use super::answer::{DownloadAnswer, UploadAnswer};
 use super::problem::Document;
 use super::{admin, events, public};
 

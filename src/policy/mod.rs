@@ -6,6 +6,7 @@
 //! holds the running set and replaces it as a whole; a directory with a mistake never replaces anything. Absent on
 //! purpose: quotas and rate limits as counters (the store's).
 
+pub mod bodies;
 mod cedar;
 mod check;
 mod classes;
@@ -44,7 +45,7 @@ pub use decide::{
 };
 pub use manifest::Manifest;
 pub use mistake::Mistake;
-pub use request::{Circumstances, DownloadRequest, UploadRequest};
+pub use request::{Circumstances, DownloadRequest, UploadRequest, asked_for};
 pub use upload_rules::{MAX_METADATA_BYTES, MAX_METADATA_PAIRS};
 
 /// A validated policy directory. Never changes; every name in it resolves.

@@ -5,12 +5,16 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
+use crate::domain::asked::AskedFor;
 use crate::domain::bytes::Sha256Digest;
 use crate::domain::filename::Filename;
 use crate::domain::grant::{Disposition, UploadMethod};
 use crate::domain::ids::ClassName;
 use crate::domain::key::Prefix;
 use crate::domain::media::MediaType;
+use crate::domain::object::Object;
+
+use super::classes::LAWFUL_BASES;
 
 /// When and from where somebody asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,4 +57,53 @@ pub struct DownloadRequest {
     pub disposition: Option<Disposition>,
     /// Whether a one-time link is asked for.
     pub one_time: bool,
+}
+
+impl UploadRequest {
+    /// What the audit trail keeps of it.
+    pub fn asked_for(&self) -> AskedFor {
+        let known = |basis: &String| LAWFUL_BASES.contains(&basis.as_str());
+        let basis = self.lawful_basis.as_ref();
+        AskedFor {
+            content_type: Some(self.content_type.clone()),
+            size: Some(self.size),
+            extension: plain_extension(&self.filename),
+            path: self.path.clone(),
+            classification: self.classification.clone(),
+            method: Some(self.method),
+            lawful_basis: basis.map(|basis| if known(basis) { basis.clone() } else { "other".to_owned() }),
+            ..AskedFor::default()
+        }
+    }
+}
+
+/// The same of an upload that was allowed: what its object tells.
+pub fn asked_for(object: &Object) -> AskedFor {
+    let path = object.keys.served.path();
+    let directory = path.rsplitn(3, '/').nth(2).unwrap_or_default();
+    AskedFor {
+        content_type: Some(object.content_type.clone()),
+        size: Some(object.size),
+        extension: plain_extension(&object.filename),
+        path: directory.parse().ok(),
+        classification: Some(object.classification.clone()),
+        method: Some(object.method),
+        lawful_basis: object.lawful_basis.clone(),
+        ..AskedFor::default()
+    }
+}
+
+impl DownloadRequest {
+    /// What the audit trail keeps of it; nothing of the usual download.
+    pub fn asked_for(&self) -> Option<AskedFor> {
+        let unusual = self.one_time || self.disposition.is_some_and(|asked| asked != Disposition::default());
+        let one_time = self.one_time.then_some(true);
+        unusual.then(|| AskedFor { disposition: self.disposition, one_time, ..AskedFor::default() })
+    }
+}
+
+/// What stands after the last dot may be any text; an extension is short and plain.
+fn plain_extension(name: &Filename) -> Option<String> {
+    let plain = |text: &String| (1..=16).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    name.extension().filter(plain)
 }

@@ -5,12 +5,13 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use crate::app::{App, DownloadQuery};
 use crate::domain::audit::AuditAction;
-use crate::http::answer::{DownloadAnswer, DownloadBody, json};
+use crate::http::answer::{DownloadAnswer, json};
 use crate::http::auth::{Authorized, CreateDownload};
 use crate::http::body::Body;
 use crate::http::context::Context;
 use crate::http::limits::admit;
 use crate::http::problem::{Document, Problem};
+use crate::policy::bodies::DownloadBody;
 
 /// Asks to download one visible object.
 #[utoipa::path(

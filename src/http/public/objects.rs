@@ -13,6 +13,7 @@ use crate::http::auth::{Authorized, DeleteObject, ListObjects, ReadObject};
 use crate::http::context::Context;
 use crate::http::limits::admit;
 use crate::http::problem::{Document, Problem};
+use crate::policy::bodies::list_prefix;
 
 /// How one object stands.
 #[utoipa::path(
@@ -127,10 +128,7 @@ pub(in crate::http) fn object_id(text: &str) -> Result<ObjectId, Refusal> {
 impl ListQuery {
     fn parse(self) -> Result<(Prefix, Option<State>, Option<ObjectId>, usize), Refusal> {
         let invalid = |field: &str, what: String| Refusal::new(Reason::InvalidField, format!("{field}: {what}."));
-        let prefix = match self.prefix {
-            None => Prefix::root(),
-            Some(prefix) => prefix.parse().map_err(|error| invalid("prefix", format!("{error}")))?,
-        };
+        let prefix = list_prefix(self.prefix.as_deref())?;
         let state = match self.state {
             None => None,
             Some(name) => Some(state(&name)?),

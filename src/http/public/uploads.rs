@@ -7,12 +7,13 @@ use crate::app::App;
 use crate::domain::audit::AuditAction;
 use crate::domain::bytes::Sha256Digest;
 use crate::domain::refusal::{Reason, Refusal};
-use crate::http::answer::{UploadAnswer, UploadBody, json};
+use crate::http::answer::{UploadAnswer, json};
 use crate::http::auth::{Authorized, CreateUpload};
 use crate::http::body::Body;
 use crate::http::context::Context;
 use crate::http::limits::admit;
 use crate::http::problem::Problem;
+use crate::policy::bodies::UploadBody;
 use crate::store::Idempotency;
 
 /// Asks to upload one object.

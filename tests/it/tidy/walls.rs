@@ -8,7 +8,7 @@ use super::{File, files, none};
 /// The start of a foreign path, and where in `src/` it may be.
 const CRATES: [(&str, &[&str]); 16] = [
     ("actix_", &["http/", "startup/"]),
-    ("utoipa", &["http/", "app/view.rs", "app/health.rs"]),
+    ("utoipa", &["http/", "app/view.rs", "app/health.rs", "policy/bodies.rs"]),
     ("clap::", &["cli/"]),
     ("rusqlite", &["store/"]),
     ("sqlx", &["store/"]),
