@@ -27,6 +27,8 @@ const TARGETS: &str = "targets.toml";
 const CLASSES: &str = "classifications.toml";
 /// The one file that need not be there.
 const LIMITS: &str = "limits.toml";
+/// The directory of cases: no part of the set, see [`super::cases`].
+pub(super) const TESTS: &str = "tests";
 /// How the names of Cedar's files end.
 const POLICIES: &str = ".cedar";
 
@@ -34,17 +36,27 @@ const POLICIES: &str = ".cedar";
 pub(super) fn load(dir: &Path) -> (Option<PolicySet>, Vec<Mistake>, Vec<String>) {
     let report = Report::default();
     let files = read_directory(dir, &report);
-    let set = read_files(&files, &report);
+    understand(&files, report, &dir.display().to_string())
+}
+
+/// The same of files that are in memory.
+pub(super) fn load_files(files: &Files) -> (Option<PolicySet>, Vec<Mistake>) {
+    let (set, mistakes, _) = understand(files, Report::default(), "the policies");
+    (set, mistakes)
+}
+
+fn understand(files: &Files, report: Report, shown: &str) -> (Option<PolicySet>, Vec<Mistake>, Vec<String>) {
+    let set = read_files(files, &report);
     let (mut mistakes, notes) = report.into_parts();
     if set.is_none() && mistakes.is_empty() {
         let (problem, remedy) = ("the directory could not be understood".to_owned(), "please report this".to_owned());
-        mistakes.push(Mistake { file: dir.display().to_string(), line: 1, column: 1, problem, remedy });
+        mistakes.push(Mistake { file: shown.to_owned(), line: 1, column: 1, problem, remedy });
     }
     (set.filter(|_| mistakes.is_empty()), mistakes, notes)
 }
 
 /// Name relative to the directory, and text.
-type Files = BTreeMap<String, String>;
+pub(super) type Files = BTreeMap<String, String>;
 
 fn read_files(files: &Files, report: &Report) -> Option<PolicySet> {
     let handles: Vec<File<'_>> = files.iter().map(|(name, text)| File { name, text, report }).collect();
@@ -105,9 +117,20 @@ fn digest(files: &Files) -> Sha256Digest {
     Sha256Digest(hash.finalize().into())
 }
 
-fn read_directory(dir: &Path, report: &Report) -> Files {
+/// The files of cases; none where there is no such directory.
+pub(super) fn read_tests(dir: &Path, report: &Report) -> Files {
+    let (mut files, tests) = (Files::new(), dir.join(TESTS));
+    let names = if tests.is_dir() { list(&tests, "tests/", report) } else { None };
+    for name in names.unwrap_or_default().iter().filter(|name| name.ends_with(".toml")) {
+        read_file(dir, &format!("{TESTS}/{name}"), report, &mut files);
+    }
+    files
+}
+
+pub(super) fn read_directory(dir: &Path, report: &Report) -> Files {
     let mut files = Files::new();
-    let Some(names) = list(dir, "", report) else { return files };
+    let Some(mut names) = list(dir, "", report) else { return files };
+    names.retain(|name| name != TESTS);
     for name in &names {
         if name == "apps" {
             for app in list(&dir.join("apps"), "apps/", report).unwrap_or_default() {

@@ -7,6 +7,7 @@
 //! purpose: quotas and rate limits as counters (the store's).
 
 pub mod bodies;
+pub mod cases;
 mod cedar;
 mod check;
 mod classes;
@@ -67,6 +68,15 @@ impl PolicySet {
     /// Every mistake of every file, by file and line.
     pub fn load(dir: &Path) -> Result<PolicySet, Vec<Mistake>> {
         let (set, mistakes, _) = load::load(dir);
+        set.ok_or(mistakes)
+    }
+
+    /// The set that these files make, by their names relative to a policy directory.
+    ///
+    /// # Errors
+    /// As [`PolicySet::load`].
+    pub fn from_files(files: &BTreeMap<String, String>) -> Result<PolicySet, Vec<Mistake>> {
+        let (set, mistakes) = load::load_files(files);
         set.ok_or(mistakes)
     }
 

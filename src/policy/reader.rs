@@ -175,6 +175,24 @@ impl<'a> Section<'a> {
         self.section(key)
     }
 
+    /// Takes the tables of a list of tables, `[[key]]`, in the order of the file; none where there is none.
+    pub(super) fn tables(&mut self, key: &'static str) -> Vec<Section<'a>> {
+        self.known.push(key);
+        let Some((name, value)) = self.table.remove_entry(key) else { return Vec::new() };
+        let at = name.span().start;
+        match value.into_inner() {
+            DeValue::Array(elements) => {
+                let open = |element: Spanned<DeValue<'a>>| self.open(key.to_owned(), element.span().start, element);
+                elements.into_iter().filter_map(open).collect()
+            }
+            other => {
+                let remedy = format!("write a heading like [[{key}]] on its own line above each of them");
+                self.file.mistake(at, format!("'{key}' is {}, not a list of tables", kind(&other)), remedy);
+                Vec::new()
+            }
+        }
+    }
+
     /// Takes everything that is left as tables whose names the author chose, in the order of the file.
     pub(super) fn named_sections(&mut self) -> Vec<(String, Section<'a>)> {
         let table = std::mem::take(&mut self.table);
@@ -303,6 +321,28 @@ pub(super) fn count(value: &DeValue<'_>) -> Result<u64, Wrong> {
     match u64::from_str_radix(number.as_str(), number.radix()) {
         Ok(number) if (1..=i64::MAX.unsigned_abs()).contains(&number) => Ok(number),
         _ => Err(Wrong { problem: format!("cannot be {number}"), remedy: remedy() }),
+    }
+}
+
+/// A length in bytes: a whole number, or text with a unit.
+pub(super) fn length(value: &DeValue<'_>) -> Result<u64, Wrong> {
+    match value.as_integer() {
+        Some(number) => u64::from_str_radix(number.as_str(), number.radix()).map_err(|_| Wrong {
+            problem: format!("cannot be {number}"),
+            remedy: "write a number of bytes from 0 on, or a size like \"10 MiB\"".to_owned(),
+        }),
+        None => size(value),
+    }
+}
+
+/// A moment (RFC 3339), with or without quotes.
+pub(super) fn moment(value: &DeValue<'_>) -> Result<jiff::Timestamp, Wrong> {
+    const HOW: &str = "write it like 2026-11-21T20:00:00Z";
+    match value.as_datetime() {
+        Some(time) => {
+            time.to_string().parse().map_err(|_| Wrong { problem: format!("cannot be {time}"), remedy: HOW.to_owned() })
+        }
+        None => read_text(value, HOW, |text| text.parse().map_err(|_| HOW.to_owned())),
     }
 }
 

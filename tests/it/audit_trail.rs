@@ -118,6 +118,36 @@ async fn every_act_of_a_small_run_is_on_record_with_every_field() {
 }
 
 #[tokio::test]
+async fn a_refusal_keeps_what_was_asked_for_and_nothing_personal() {
+    let gateway = Gateway::start().await;
+    let ask = |body: Value| gateway.post("/request-upload", body);
+    let wanted = json!({ "filename": "anna.smith.exe", "size": 7, "contentType": "image/jpeg", "path": "uploads/u-1/",
+                         "classification": "internal", "lawfulBasis": "because anna", "metadata": { "who": "anna" } });
+    assert_eq!(ask(wanted).await.0, 403);
+    assert_eq!(ask(json!({ "filename": "a" })).await.0, 400);
+    let issued = gateway.request_jpeg(&[0xff, 0xd8, 0xff, 0xe0]).await;
+    let id = issued["objectId"].as_str().unwrap();
+    let download = json!({ "objectId": id, "disposition": "inline", "oneTime": true });
+    assert_eq!(gateway.post("/request-download", download).await.0, 409);
+    assert_eq!(gateway.post("/request-download", json!({ "objectId": id })).await.0, 409);
+    let all = entries(&gateway, "").await;
+    let of = |action: &str| -> Vec<&Value> {
+        all.iter().filter(|entry| entry["action"] == action && entry["outcome"] == "refused").collect()
+    };
+    let uploads = of("requestUpload");
+    assert!(uploads[0]["request"].is_null(), "nobody could read it: {}", uploads[0]);
+    let asked = json!({ "contentType": "image/jpeg", "size": 7, "extension": "exe", "path": "uploads/u-1/",
+                        "classification": "internal", "method": "PUT", "lawfulBasis": "other" });
+    assert_eq!(uploads[1]["request"], asked);
+    assert!(!uploads[1]["request"].to_string().contains("anna"));
+    assert_eq!(uploads[1]["data_classification"], "internal");
+    let downloads = of("requestDownload");
+    assert_eq!(downloads[1]["request"], json!({ "disposition": "inline", "oneTime": true }));
+    assert_eq!(downloads[0]["request"], json!({}));
+    assert!(find(&all, "requestUpload", "allowed")["request"].is_null(), "the object tells");
+}
+
+#[tokio::test]
 async fn what_cannot_be_recorded_is_not_done() {
     let gateway = Gateway::start().await;
     let other = rusqlite::Connection::open(gateway.dir().join("vestibule.db")).unwrap();

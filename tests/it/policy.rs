@@ -3,6 +3,7 @@
 //! `base()` is a small set whose line numbers the cases name; each case breaks one thing in it.
 
 mod broken;
+mod cases;
 mod cedar;
 mod decisions;
 mod docs;
@@ -137,6 +138,7 @@ fn write(files: &Files) -> TempDir {
 fn rewrite(dir: &Path, files: &Files) {
     std::fs::create_dir_all(dir.join("apps")).unwrap();
     for (name, text) in files {
+        std::fs::create_dir_all(dir.join(name).parent().unwrap()).unwrap();
         std::fs::write(dir.join(name), text).unwrap();
     }
 }

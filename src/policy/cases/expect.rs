@@ -1,0 +1,141 @@
+//! What a case expects, and how it compares with the answer.
+//!
+//! Rules are compared without their line, so that an edit above a rule breaks no case. Of an allowing answer, which may
+//! name several rules, one is enough.
+
+use std::time::Duration;
+
+use crate::domain::refusal::{Reason, Refusal};
+use crate::policy::units::show_duration;
+
+use super::question::Permitted;
+
+/// What is expected of a case. Absent parts are not compared.
+#[derive(Clone, Debug, Default)]
+pub struct Expected {
+    /// Whether it is allowed.
+    pub allow: bool,
+    /// The refusal's code.
+    pub code: Option<Reason>,
+    /// The rule that decides: `apps/where2eat.toml types`, or a Cedar policy as `base.cedar forbid-unattested`.
+    pub rule: Option<String>,
+    /// How long the URL may live.
+    pub ttl: Option<Duration>,
+    /// Whether it is a one-time link.
+    pub one_time: Option<bool>,
+    /// How a browser treats a download.
+    pub disposition: Option<String>,
+    /// Whose quota an upload is charged to.
+    pub owner: Option<String>,
+    /// Where an upload will lie.
+    pub prefix: Option<String>,
+    /// In which bucket or container.
+    pub target: Option<String>,
+    /// The class that applies.
+    pub classification: Option<String>,
+    /// Where the data resides.
+    pub residency: Option<String>,
+}
+
+/// `apps/a.toml types` from `apps/a.toml:12 types`.
+pub(super) fn without_line(rule: &str) -> String {
+    let (file, key) = rule.split_once(' ').unwrap_or((rule, ""));
+    let file = match file.rsplit_once(':') {
+        Some((file, line)) if !line.is_empty() && line.bytes().all(|b| b.is_ascii_digit()) => file,
+        _ => file,
+    };
+    if key.is_empty() { file.to_owned() } else { format!("{file} {key}") }
+}
+
+impl Expected {
+    /// What differs, in words; `None` where the answer is as expected.
+    pub(super) fn differs(&self, answer: &Result<Permitted, Refusal>) -> Option<String> {
+        match (self.allow, answer) {
+            (true, Ok(permitted)) => self.permit_differs(permitted),
+            (false, Err(refusal)) => self.refusal_differs(refusal),
+            _ => Some(format!("expected {}, got {}", self.words(), shown(answer))),
+        }
+    }
+
+    fn words(&self) -> String {
+        let mut words = if self.allow { "allow".to_owned() } else { "deny".to_owned() };
+        if let Some(code) = self.code {
+            words.push_str(&format!(" {}", code.code()));
+        }
+        if let Some(rule) = &self.rule {
+            words.push_str(&format!(" by {rule}"));
+        }
+        words
+    }
+
+    fn refusal_differs(&self, refusal: &Refusal) -> Option<String> {
+        let same_code = self.code.is_none_or(|code| code == refusal.reason);
+        let rule = without_line(refusal.rule.as_deref().unwrap_or("no rule"));
+        let same_rule = self.rule.as_ref().is_none_or(|own| *own == rule);
+        (!same_code || !same_rule)
+            .then(|| format!("expected {}, got deny {} by {rule}", self.words(), refusal.reason.code()))
+    }
+
+    fn permit_differs(&self, permitted: &Permitted) -> Option<String> {
+        let mut wrong = Vec::new();
+        let mut compare = |what: &str, expected: Option<String>, got: Option<String>| {
+            if let Some(expected) = expected.filter(|expected| got.as_ref() != Some(expected)) {
+                let got = got.unwrap_or_else(|| "nothing of the kind".to_owned());
+                wrong.push(format!("{what} {expected}, got {got}"));
+            }
+        };
+        let text = |text: &Option<String>| text.clone();
+        compare("ttl", self.ttl.map(show_duration), permitted.ttl.map(show_duration));
+        compare("one_time", self.one_time.map(|b| b.to_string()), permitted.one_time.map(|b| b.to_string()));
+        compare("disposition", text(&self.disposition), permitted.disposition.map(|own| own.as_str().to_owned()));
+        compare("owner", text(&self.owner), permitted.owner.as_ref().map(ToString::to_string));
+        compare("prefix", text(&self.prefix), permitted.prefix.as_ref().map(ToString::to_string));
+        compare("target", text(&self.target), permitted.target.as_ref().map(ToString::to_string));
+        compare(
+            "classification",
+            text(&self.classification),
+            permitted.classification.as_ref().map(ToString::to_string),
+        );
+        compare("residency", text(&self.residency), permitted.residency.as_ref().map(ToString::to_string));
+        if let Some(rule) = &self.rule
+            && !permitted.rule.split(", ").any(|own| without_line(own) == *rule)
+        {
+            wrong.push(format!("rule {rule}, got {}", without_lines(&permitted.rule)));
+        }
+        (!wrong.is_empty()).then(|| format!("it is allowed, but expected {}", wrong.join("; expected ")))
+    }
+}
+
+/// The same of a list of rules.
+pub(super) fn without_lines(rules: &str) -> String {
+    rules.split(", ").map(without_line).collect::<Vec<_>>().join(", ")
+}
+
+fn shown(answer: &Result<Permitted, Refusal>) -> String {
+    match answer {
+        Ok(permitted) => format!("allow by {}", without_lines(&permitted.rule)),
+        Err(refusal) => {
+            let rule = refusal.rule.as_deref().map_or_else(String::new, |rule| format!(" by {}", without_line(rule)));
+            format!("deny {}{rule}", refusal.reason.code())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_is_named_without_its_line() {
+        for (rule, name) in [
+            ("apps/a.toml:12 types", "apps/a.toml types"),
+            ("apps/a.toml allow_empty", "apps/a.toml allow_empty"),
+            ("apps/a.toml", "apps/a.toml"),
+            ("base.cedar:3 no-nights", "base.cedar no-nights"),
+            ("token scopes", "token scopes"),
+        ] {
+            assert_eq!(without_line(rule), name);
+        }
+        assert_eq!(without_lines("apps/a.toml, base.cedar:1 within"), "apps/a.toml, base.cedar within");
+    }
+}
