@@ -27,6 +27,7 @@ mod http_download;
 mod http_errors;
 mod http_limits;
 mod http_objects;
+mod http_policy;
 mod http_records;
 mod http_tls;
 mod http_upload;
