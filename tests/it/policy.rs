@@ -301,7 +301,8 @@ fn a_gateway_of_one_environment_takes_no_set_with_targets_of_the_other() {
     // Production's directory stays in force where staging's is copied over it.
     let mut files = base();
     let targets = TARGETS.split("[images-test]").next().unwrap();
-    files.insert("targets.toml".into(), format!("{targets}[clinic]{}", TARGETS.split("[clinic]").nth(1).unwrap()));
+    let clinic = TARGETS.split("[clinic]").nth(1).unwrap().split("[images-test.retention]").next().unwrap();
+    files.insert("targets.toml".into(), format!("{targets}[clinic]{clinic}"));
     files.insert("apps/menus.toml".into(), MENUS.replace("test_target = \"images-test\"\n", ""));
     let dir = write(&files);
     let policies = Policies::open(dir.path(), Some(Environment::Live)).unwrap();

@@ -125,6 +125,7 @@ fn facts() -> impl Strategy<Value = Facts> {
                     staging_bucket: None,
                     provider: ProviderSettings::Embedded { bucket: "images".into() },
                     credentials: None,
+                    retention: None,
                 },
                 size,
                 content_type,
