@@ -14,6 +14,7 @@ from pathlib import Path
 import paste
 from client import Client, Unexpected, put, send
 from gateway import Gateway
+from policies import Policies
 from screen import Screen
 from steps import Operator, Upload, altered, eicar, fixture, large_csv, seconds_from_epoch, until
 
@@ -21,8 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Story:
-    def __init__(self, screen, gateway):
-        self.screen, self.gateway = screen, gateway
+    def __init__(self, screen, gateway, binary):
+        self.screen, self.gateway, self.binary = screen, gateway, binary
         self.operator = Operator(gateway.admin, gateway.admin_token)
         self.apps, self.uploads = {}, {}
         self.short_lived = None
@@ -51,6 +52,10 @@ class Story:
         line("download menu.jpg once more", "still the same bytes", self.download, "menu.jpg")
         self.tidy()
         line("GET the PDF's URL after it expired", "refused by the storage", self.expired)
+        policies = Policies(self.gateway, self.apps.get("finance-invoices"), self.binary)
+        line("forbid CSV by a Cedar rule, reload", "refused, with its message", policies.forbid)
+        line("a policy with a slip in it, reload", "refused whole, nothing changes", policies.refuse_broken)
+        line("run the example policies' own tests", "every case as expected", policies.test)
         line("search log, audit, database, config", "no token, no signed URL", self.secrets)
 
     def line(self, tried, should, act, *arguments):
@@ -215,7 +220,7 @@ def main():
         head(screen, data)
         with Gateway(binary, data) as gateway:
             screen.headings()
-            story = Story(screen, gateway)
+            story = Story(screen, gateway, binary)
             story.tell()
             told = True
             block = paste.block(gateway.public, story.apps.get("finance-invoices"))

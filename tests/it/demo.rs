@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use crate::harness;
 
 /// How every line of the story begins, in order.
-const STORY: [&str; 19] = [
+const STORY: [&str; 22] = [
     "create a token for where2eat",
     "create a token for finance-invoices",
     "upload menu.jpg",
@@ -27,6 +27,9 @@ const STORY: [&str; 19] = [
     "late PUT to menu.jpg's used URL",
     "download menu.jpg once more",
     "GET the PDF's URL after it expired",
+    "forbid CSV by a Cedar rule, reload",
+    "a policy with a slip in it, reload",
+    "run the example policies' own tests",
     "search log, audit, database, config",
     "paste the curl lines into bash",
 ];
