@@ -145,10 +145,10 @@ pub struct Refusal {
     pub retry_after: Option<u32>,
     /// The quota that was met, for example `workflow-second`.
     pub quota: Option<&'static str>,
-    /// Before when the object may not be deleted.
-    pub retained_until: Option<Timestamp>,
+    /// Before when the object may not be deleted. Boxed, as it is rare and every answer carries the room for it.
+    pub retained_until: Option<Box<Timestamp>>,
     /// The rule that decided, for example `apps/where2eat.toml: types`. For the audit trail.
-    pub rule: Option<String>,
+    pub rule: Option<Box<str>>,
 }
 
 impl Refusal {
@@ -199,13 +199,13 @@ impl Refusal {
     /// Adds the date before which the object may not be deleted.
     #[must_use]
     pub fn retained_until(mut self, until: Option<Timestamp>) -> Self {
-        self.retained_until = until;
+        self.retained_until = until.map(Box::new);
         self
     }
 
     /// Adds the rule that decided.
     #[must_use]
-    pub fn rule(mut self, rule: impl Into<String>) -> Self {
+    pub fn rule(mut self, rule: impl Into<Box<str>>) -> Self {
         self.rule = Some(rule.into());
         self
     }

@@ -97,7 +97,7 @@ impl ResponseError for Problem {
             quota: self.refusal.quota,
             allowed: self.refusal.allowed.as_deref(),
             retry_after: self.refusal.retry_after,
-            retained_until: self.refusal.retained_until,
+            retained_until: self.refusal.retained_until.as_deref().copied(),
         };
         let mut answer = HttpResponse::build(self.status_code());
         answer.insert_header((CONTENT_TYPE, "application/problem+json"));

@@ -135,7 +135,7 @@ fn a_refusal_carries_what_would_be_accepted() {
     large.size = (1 << 20) + 1;
     let refusal = upload(&set, &menus(), &large).unwrap_err();
     assert_eq!(
-        (refusal.limit, refusal.rule.unwrap().as_str()),
+        (refusal.limit, refusal.rule.as_deref().unwrap()),
         (Some(1 << 20), "apps/menus.toml:15 max_size_per_type")
     );
 }
