@@ -172,6 +172,6 @@ impl Policies {
 fn load_only(dir: &Path, only: Option<Environment>) -> Result<PolicySet, Vec<Mistake>> {
     let set = PolicySet::load(dir)?;
     let foreign = set.targets().filter(|target| only.is_some_and(|only| only != target.environment));
-    let mistakes: Vec<Mistake> = foreign.map(|target| load::of_another_environment(target)).collect();
+    let mistakes: Vec<Mistake> = foreign.map(load::of_another_environment).collect();
     if mistakes.is_empty() { Ok(set) } else { Err(mistakes) }
 }
