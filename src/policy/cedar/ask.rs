@@ -74,6 +74,7 @@ pub(in crate::policy) enum Fact<'a> {
     Flag(bool),
     Words(&'a [&'a str]),
     Address(IpAddr),
+    /// In whole seconds: what is decided once holds for as long.
     Moment(Timestamp),
 }
 

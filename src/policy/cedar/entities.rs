@@ -1,6 +1,7 @@
 //! A question as Cedar's request and entities: exactly what `vestibule.cedarschema` describes.
 //!
-//! Built only where no answer is remembered. A test holds every question against the schema.
+//! Built only where no answer is remembered, and only what the slice can see. A test holds every question against the
+//! schema, and answers against those that the whole question gets.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
@@ -8,6 +9,7 @@ use std::sync::LazyLock;
 use cedar_policy::{Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression};
 
 use super::ask::{Act, Asked, Asker, Fact, Question};
+use super::sight::Sight;
 use crate::domain::target::{ProviderSettings, Target};
 
 /// Why a question could not be put.
@@ -44,108 +46,177 @@ fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
     EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
 }
 
+/// What is put before a slice: only what it can see, since nothing else can change its answer (see [`super::sight`]).
+pub(super) struct View<'s>(Option<&'s Sight>);
+
+impl<'s> View<'s> {
+    /// Everything that the schema promises.
+    #[cfg(test)]
+    pub(super) fn whole() -> Self {
+        Self(None)
+    }
+
+    /// What this slice can see.
+    pub(super) fn of(sight: &'s Sight) -> Self {
+        Self(Some(sight))
+    }
+
+    fn sees(&self, name: &str) -> bool {
+        self.0.is_none_or(|sight| sight.names(name))
+    }
+
+    /// The attributes that are seen.
+    fn attributes<const N: usize>(&self, pairs: [(&str, Lazy<'_>); N]) -> Attributes {
+        let seen = pairs.into_iter().filter(|(name, _)| self.sees(name));
+        seen.map(|(name, value)| (name.to_owned(), value.into())).collect()
+    }
+}
+
 type Attributes = HashMap<String, RestrictedExpression>;
+
+/// A value that is made only where it is seen.
+#[derive(Clone, Copy)]
+enum Lazy<'a> {
+    Text(&'a str),
+    Flag(bool),
+    Entity(&'a EntityUid),
+}
+
+impl From<Lazy<'_>> for RestrictedExpression {
+    fn from(value: Lazy<'_>) -> Self {
+        match value {
+            Lazy::Text(value) => text(value),
+            Lazy::Flag(value) => RestrictedExpression::new_bool(value),
+            Lazy::Entity(uid) => RestrictedExpression::new_entity_uid(uid.clone()),
+        }
+    }
+}
 
 fn text(value: &str) -> RestrictedExpression {
     RestrictedExpression::new_string(value.to_owned())
 }
 
-fn attributes<const N: usize>(pairs: [(&str, RestrictedExpression); N]) -> Attributes {
-    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
-fn entity(uid: EntityUid, attributes: Attributes, parents: &[&EntityUid]) -> Result<Entity, Failure> {
-    Ok(Entity::new(uid, attributes, parents.iter().map(|parent| (*parent).clone()).collect::<HashSet<_>>())?)
+fn entity<'p>(
+    uid: &EntityUid,
+    attributes: Attributes,
+    parents: impl IntoIterator<Item = &'p EntityUid>,
+) -> Result<Entity, Failure> {
+    Ok(Entity::new(uid.clone(), attributes, parents.into_iter().cloned().collect::<HashSet<_>>())?)
 }
 
 /// The request and every entity that it touches.
-pub(super) fn build(question: &Question<'_>) -> Result<(Request, Entities), Failure> {
+pub(super) fn build(question: &Question<'_>, view: &View<'_>) -> Result<(Request, Entities), Failure> {
     let (owner, app) = (uid(&TYPES.owner, question.owner.as_str()), uid(&TYPES.app, question.app.as_str()));
-    let refer = |uid: &EntityUid| RestrictedExpression::new_entity_uid(uid.clone());
-    let region = question.region.map(|region| ("region".to_owned(), text(region)));
     let mut entities = Vec::with_capacity(7);
-    entities.push(entity(app.clone(), attributes([("owner", refer(&owner))]), &[&owner])?);
-    entities.push(entity(owner.clone(), region.into_iter().collect(), &[])?);
-
-    let user = user(question, &mut entities)?;
+    // A parent that no policy names, by its type or as an attribute, is no parent of anything that counts.
+    let owners = view.sees("Owner") || view.sees("owner");
+    let apps = owners || view.sees("App") || view.sees("app");
+    if owners {
+        let region = question.region.filter(|_| view.sees("region")).map(|region| ("region".to_owned(), text(region)));
+        entities.push(entity(&owner, region.into_iter().collect(), [])?);
+    }
+    if apps {
+        entities.push(entity(&app, view.attributes([("owner", Lazy::Entity(&owner))]), owners.then_some(&owner))?);
+    }
+    let user = user(question, view, &mut entities)?;
     let principal = match question.who {
         Asker::Workflow(principal) => {
             let workflow = uid(&TYPES.workflow, &format!("{}/{}", principal.app, principal.workflow));
-            let mut own = attributes([
-                ("app", refer(&app)),
-                ("owner", refer(&owner)),
-                ("environment", text(principal.environment.as_str())),
+            let mut own = view.attributes([
+                ("app", Lazy::Entity(&app)),
+                ("owner", Lazy::Entity(&owner)),
+                ("environment", Lazy::Text(principal.environment.as_str())),
             ]);
-            own.extend(user.as_ref().map(|user| ("user".to_owned(), refer(user))));
-            entities.push(entity(workflow.clone(), own, &[&app])?);
+            if let Some(user) = &user {
+                own.extend(view.attributes([("user", Lazy::Entity(user))]));
+            }
+            entities.push(entity(&workflow, own, apps.then_some(&app))?);
             workflow
         }
         Asker::Operator(_) | Asker::Person(_) => user.ok_or("nobody asks")?,
     };
     let resource = match question.asked {
-        Asked::App => app.clone(),
-        Asked::Object { id, owner: charged, target, environment, region, classification, path } => {
-            let charged = uid(&TYPES.owner, charged.as_str());
-            if charged != owner {
-                entities.push(entity(charged.clone(), Attributes::new(), &[])?);
-            }
-            let place = uid(&TYPES.target, target.map_or("", |target| target.name.as_str()));
-            entities.push(entity(place.clone(), target_attributes(target), &[])?);
-            let object = uid(&TYPES.object, id.map(|id| id.text()).as_ref().map_or("new", |id| id.as_str()));
-            let own = attributes([
-                ("app", refer(&app)),
-                ("owner", refer(&charged)),
-                ("target", refer(&place)),
-                ("environment", text(environment.as_str())),
-                ("region", text(region)),
-                ("classification", text(classification.as_str())),
-                ("path", text(path)),
-            ]);
-            entities.push(entity(object.clone(), own, &[&app, &place])?);
-            object
-        }
+        Asked::App => app,
+        Asked::Object { .. } => object(question, view, (&app, &owner), apps, &mut entities)?,
     };
-    let context = question.context.iter().map(|(name, fact)| ((*name).to_owned(), value(fact)));
-    let action = ACTIONS[question.act as usize].clone();
-    let request = Request::new(principal, action, resource, Context::from_pairs(context)?, None)?;
+    let seen = question.context.iter().filter(|(name, _)| view.sees(name));
+    let context = Context::from_pairs(seen.map(|(name, fact)| ((*name).to_owned(), value(fact))))?;
+    let request = Request::new(principal, ACTIONS[question.act as usize].clone(), resource, context, None)?;
     Ok((request, Entities::from_entities(entities, None)?))
 }
 
+/// The object that is asked about, and the target that it lies in.
+fn object(
+    question: &Question<'_>,
+    view: &View<'_>,
+    (app, answers): (&EntityUid, &EntityUid),
+    in_app: bool,
+    entities: &mut Vec<Entity>,
+) -> Result<EntityUid, Failure> {
+    let Asked::Object { id, owner, target, environment, region, classification, path } = question.asked else {
+        return Err("no object is asked about".into());
+    };
+    let charged = uid(&TYPES.owner, owner.as_str());
+    if charged != *answers && view.sees("owner") {
+        entities.push(entity(&charged, Attributes::new(), [])?);
+    }
+    let place = uid(&TYPES.target, target.map_or("", |target| target.name.as_str()));
+    let placed = view.sees("Target") || view.sees("target");
+    if placed {
+        entities.push(entity(&place, target_attributes(target, view), [])?);
+    }
+    let object = uid(&TYPES.object, id.map(|id| id.text()).as_ref().map_or("new", |id| id.as_str()));
+    let own = view.attributes([
+        ("app", Lazy::Entity(app)),
+        ("owner", Lazy::Entity(&charged)),
+        ("target", Lazy::Entity(&place)),
+        ("environment", Lazy::Text(environment.as_str())),
+        ("region", Lazy::Text(region)),
+        ("classification", Lazy::Text(classification.as_str())),
+        ("path", Lazy::Text(path)),
+    ]);
+    entities.push(entity(&object, own, in_app.then_some(app).into_iter().chain(placed.then_some(&place)))?);
+    Ok(object)
+}
+
 /// The person who asks or stands behind the workflow.
-fn user(question: &Question<'_>, entities: &mut Vec<Entity>) -> Result<Option<EntityUid>, Failure> {
-    let flag = RestrictedExpression::new_bool;
+fn user(question: &Question<'_>, view: &View<'_>, entities: &mut Vec<Entity>) -> Result<Option<EntityUid>, Failure> {
     let (id, own) = match (question.who, question.person()) {
         (Asker::Operator(operator), _) => {
-            (operator.name.as_str(), attributes([("role", text("operator")), ("deviceAttested", flag(false))]))
+            let own = [("role", Lazy::Text("operator")), ("deviceAttested", Lazy::Flag(false))];
+            (operator.name.as_str(), view.attributes(own))
         }
+        (Asker::Workflow(_), Some(_)) if !view.sees("user") => return Ok(None),
         (_, Some(person)) => {
+            let mut own = view.attributes([("deviceAttested", Lazy::Flag(person.device_attested))]);
             let optional = [
                 ("role", person.role.as_ref().map(|role| role.as_str())),
                 ("projectId", person.project.as_deref()),
                 ("device", person.device.as_deref()),
             ];
-            let known = optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), text(value?))));
-            let attested = ("deviceAttested".to_owned(), flag(person.device_attested));
-            (person.user.as_str(), known.chain([attested]).collect())
+            for (name, value) in optional {
+                own.extend(value.map(|value| view.attributes([(name, Lazy::Text(value))])).into_iter().flatten());
+            }
+            (person.user.as_str(), own)
         }
         (_, None) => return Ok(None),
     };
     let user = uid(&TYPES.user, id);
-    entities.push(entity(user.clone(), own, &[])?);
+    entities.push(entity(&user, own, [])?);
     Ok(Some(user))
 }
 
 /// A target that is no longer configured has empty attributes: no comparison with a real one holds.
-fn target_attributes(target: Option<&Target>) -> Attributes {
+fn target_attributes(target: Option<&Target>, view: &View<'_>) -> Attributes {
     let provider = target.map(|target| match target.provider {
         ProviderSettings::S3 { .. } => "s3",
         ProviderSettings::Azure { .. } => "azure",
         ProviderSettings::Embedded { .. } => "embedded",
     });
-    attributes([
-        ("environment", text(target.map_or("", |target| target.environment.as_str()))),
-        ("region", text(target.map_or("", |target| &target.residency))),
-        ("provider", text(provider.unwrap_or_default())),
+    view.attributes([
+        ("environment", Lazy::Text(target.map_or("", |target| target.environment.as_str()))),
+        ("region", Lazy::Text(target.map_or("", |target| &target.residency))),
+        ("provider", Lazy::Text(provider.unwrap_or_default())),
     ])
 }
 
@@ -156,7 +227,7 @@ fn value(fact: &Fact<'_>) -> RestrictedExpression {
         Fact::Flag(value) => RestrictedExpression::new_bool(*value),
         Fact::Words(words) => RestrictedExpression::new_set(words.iter().map(|word| text(word))),
         Fact::Address(address) => RestrictedExpression::new_ip(address.to_string()),
-        // Cedar's datetime has milliseconds and a fixed form (RFC 80 of Cedar).
-        Fact::Moment(time) => RestrictedExpression::new_datetime(time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()),
+        // The form that Cedar reads (docs.cedarpolicy.com, "datetime"), in whole seconds: see `Fact::Moment`.
+        Fact::Moment(time) => RestrictedExpression::new_datetime(time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
     }
 }

@@ -23,6 +23,7 @@ use moka::sync::Cache;
 use crate::domain::ids::{AppName, OwnerName};
 use crate::domain::refusal::{Reason, Refusal};
 
+use entities::View;
 use slices::{Slice, Slices};
 
 pub(super) use ask::{Act, Asked, Asker, Fact, Question};
@@ -103,7 +104,7 @@ impl fmt::Debug for Rules {
 }
 
 fn evaluate(slice: &Slice, question: &Question<'_>, manifest: Option<&str>) -> Answer {
-    let Ok((request, entities)) = entities::build(question) else {
+    let Ok((request, entities)) = entities::build(question, &View::of(&slice.sight)) else {
         // The facts of a request always fit the schema; where they do not, nobody can say what the policies mean.
         return Answer::Failed("vestibule.cedarschema".into());
     };

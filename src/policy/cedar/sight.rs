@@ -6,7 +6,8 @@
 //! leaves it out. Two things are seen without being named, and both are provided for: the context as a whole (as in
 //! `context == {…}`), after which everything counts as named; and the ids of entities. Those of the workflow, the person,
 //! the target, the app and the owner are always in the key. The object's id can be told only by a literal of its type,
-//! since no attribute holds an object: a slice with such a literal remembers nothing, nor does one that reads the time.
+//! since no attribute holds an object: a slice with such a literal remembers nothing. The time is handed over in whole
+//! seconds, so that an answer to whoever reads it is remembered for one.
 //!
 //! Invariant: the key holds, with its length, every fact that is not proven unseen. Only what grows without bound is ever
 //! left out.
@@ -64,13 +65,14 @@ impl Sight {
         }
     }
 
-    fn names(&self, attribute: &str) -> bool {
+    /// Whether a policy can read what has this name.
+    pub(super) fn names(&self, attribute: &str) -> bool {
         self.whole_context || self.words.contains(attribute)
     }
 
-    /// What the answer of this slice can depend on; `None` where it is asked anew each time.
+    /// What the answer of this slice can depend on; `None` where nothing is remembered.
     pub(super) fn key(&self, slice: u32, question: &Question<'_>) -> Option<Vec<u8>> {
-        if self.names("time") || self.words.contains("Object") {
+        if self.words.contains("Object") {
             return None;
         }
         let mut key = Key(Vec::with_capacity(192));
@@ -149,7 +151,7 @@ impl Key {
                 words.iter().for_each(|word| self.text(word));
             }
             Fact::Address(address) => self.text(&address.to_string()),
-            Fact::Moment(time) => self.0.extend(time.as_nanosecond().to_le_bytes()),
+            Fact::Moment(time) => self.0.extend(time.as_second().to_le_bytes()),
         }
     }
 }
