@@ -15,12 +15,13 @@ use jiff::SignedDuration;
 use vestibule::clock::Clock;
 use vestibule::domain::audit::{AuditAction, AuditEntry, Outcome};
 use vestibule::domain::filename::Filename;
-use vestibule::domain::grant::{QuotaLimit, UploadMethod};
+use vestibule::domain::grant::UploadMethod;
 use vestibule::domain::ids::{GrantId, ObjectId};
 use vestibule::domain::key::ObjectKeys;
 use vestibule::domain::life::Life;
 use vestibule::domain::object::Object;
 use vestibule::domain::principal::Environment;
+use vestibule::domain::quota::QuotaLimits;
 use vestibule::store::postgres::{PostgresOptions, PostgresStore, PostgresUrl};
 use vestibule::store::sqlite::{SqliteOptions, SqliteStore};
 use vestibule::store::{IssueOutcome, IssueUpload, Store};
@@ -136,10 +137,5 @@ fn issue(clock: &Clock) -> Result<IssueUpload, Failed> {
     audit.scopes = ["storage:images:where2eat:write:prefix=/uploads/".into()].into();
     audit.rule = Some("apps/where2eat.toml".into());
     (audit.route, audit.method, audit.status) = (Some("/request-upload".into()), Some("POST".into()), Some(201));
-    Ok(IssueUpload {
-        object: object.into(),
-        quota: QuotaLimit { bytes: u64::MAX, objects: u64::MAX },
-        idempotency: None,
-        audit,
-    })
+    Ok(IssueUpload { object: object.into(), quota: QuotaLimits::default(), idempotency: None, audit })
 }

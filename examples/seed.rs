@@ -14,12 +14,13 @@ use vestibule::clock::Clock;
 use vestibule::domain::audit::{AuditAction, AuditEntry, Outcome};
 use vestibule::domain::bytes::{Sha256Digest, StoredBytes};
 use vestibule::domain::filename::Filename;
-use vestibule::domain::grant::{QuotaLimit, UploadMethod};
+use vestibule::domain::grant::UploadMethod;
 use vestibule::domain::ids::{AppName, GrantId, ObjectId, TokenId};
 use vestibule::domain::key::ObjectKeys;
 use vestibule::domain::life::Life;
 use vestibule::domain::object::Object;
 use vestibule::domain::principal::Environment;
+use vestibule::domain::quota::QuotaLimits;
 use vestibule::domain::scope::Scope;
 use vestibule::domain::verdict::{Finding, Verdict};
 use vestibule::identity::{Token, TokenKind};
@@ -131,7 +132,7 @@ async fn object(
         audit: vec![entry(AuditAction::ChangeState)],
     };
     let audit = entry(AuditAction::RequestUpload);
-    let quota = QuotaLimit { bytes: u64::MAX, objects: u64::MAX };
+    let quota = QuotaLimits::default();
     store.issue_upload(IssueUpload { object: object.into(), quota, idempotency: None, audit }).await?;
     store.advance(advance).await?;
     Ok((app.clone(), id))

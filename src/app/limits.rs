@@ -8,13 +8,14 @@
 use jiff::SignedDuration;
 
 use crate::domain::audit::AuditAction;
-use crate::domain::grant::QuotaLimit;
+use crate::domain::grant::UploadMethod;
 use crate::domain::limits::{LimitScope, Window};
-use crate::domain::principal::Principal;
+use crate::domain::principal::{Environment, Principal};
+use crate::domain::quota::{QuotaHolder, QuotaKind, quota_name};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::limits::{Ask, Away, Met, Quota, SameRequest, Verdict};
-use crate::policy::{self, PolicySet};
-use crate::store::Usage;
+use crate::policy::{self, Manifest, PolicySet};
+use crate::storage::Provider;
 
 use super::failure::Refused;
 use super::{App, RequestContext};
@@ -50,10 +51,31 @@ pub struct LimitsNow {
     pub standing: Standing,
     /// Whether other nodes count into the same windows.
     pub shared: bool,
-    /// What the app may hold.
-    pub quota: QuotaLimit,
-    /// What it holds, reservations included.
-    pub usage: Usage,
+    /// The quotas of the app and of its owner, and what is used of them.
+    pub quotas: Vec<QuotaNow>,
+    /// The environment of the token.
+    pub environment: Environment,
+    /// What the app may do at all.
+    pub manifest: Manifest,
+    /// How bytes may be sent to the target of the token's environment; none where the app has no such target.
+    pub methods: Vec<UploadMethod>,
+}
+
+/// A quota, and what is used of it.
+#[derive(Clone, Copy, Debug)]
+pub struct QuotaNow {
+    /// As in problem documents.
+    pub name: &'static str,
+    /// Whose.
+    pub holder: QuotaHolder,
+    /// What is counted.
+    pub kind: QuotaKind,
+    /// At most.
+    pub limit: u64,
+    /// In use.
+    pub used: u64,
+    /// Seconds until the window ends; `None` for what is stored.
+    pub ends_in: Option<u32>,
 }
 
 impl App {
@@ -88,10 +110,15 @@ impl App {
     pub async fn limits(&self, context: &RequestContext, who: &Principal) -> Result<LimitsNow, Refusal> {
         let result = async {
             let policies = self.policies.current();
-            let quota = policy::decide_limits(&policies, who)?.quota;
-            let usage = self.store.usage(&who.app).await?;
+            let manifest = policy::decide_limits(&policies, who)?.clone();
             let standing = self.limiter.look(&ask(&policies, context, who)).await?;
-            Ok(LimitsNow { standing, shared: self.limiter.is_shared(), quota, usage })
+            let quotas = self.quotas_now(&policies, &manifest).await?;
+            let environment = who.environment;
+            let target = manifest.target_for(environment).and_then(|name| policies.target(name));
+            let signed = target.map_or(&[][..], |target| Provider::of(target).methods());
+            let methods = manifest.methods.iter().copied().filter(|method| signed.contains(method)).collect();
+            let shared = self.limiter.is_shared();
+            Ok(LimitsNow { standing, shared, quotas, environment, manifest, methods })
         };
         match result.await {
             Ok(now) => Ok(now),
@@ -99,6 +126,28 @@ impl App {
                 Err(self.refuse(context, Refused::Principal(who), AuditAction::ReadLimits, None, refusal).await)
             }
         }
+    }
+
+    async fn quotas_now(&self, policies: &PolicySet, manifest: &Manifest) -> Result<Vec<QuotaNow>, Refusal> {
+        let limits = policy::quotas(policies, manifest);
+        let usage = self.store.usage(&manifest.app, &manifest.owner).await?;
+        let now = self.clock.now();
+        let mut quotas = Vec::new();
+        for (holder, usage) in [(QuotaHolder::App, usage.app), (QuotaHolder::Owner, usage.owner)] {
+            for (kind, limit) in limits.of(holder).each() {
+                let ends = kind.window().map(|window| window.end(window.number(now)));
+                let ends_in = ends.map(|end| end.as_second() - now.as_second());
+                quotas.push(QuotaNow {
+                    name: quota_name(holder, kind),
+                    holder,
+                    kind,
+                    limit,
+                    used: usage.used(kind, now),
+                    ends_in: ends_in.map(|seconds| u32::try_from(seconds.max(1)).unwrap_or(u32::MAX)),
+                });
+            }
+        }
+        Ok(quotas)
     }
 
     /// Forgets the counts of windows that are over.
@@ -183,11 +232,13 @@ fn count_refusal(quota: Quota) {
     metrics::counter!("vestibule_limited_total", "scope" => scope, "window" => window).increment(1);
 }
 
-fn in_words(seconds: u32) -> String {
+/// A wait as people say it.
+pub(super) fn in_words(seconds: u32) -> String {
     let (count, unit) = match seconds {
         0..120 => (seconds, "second"),
         120..7200 => (seconds.div_ceil(60), "minute"),
-        _ => (seconds.div_ceil(Window::Hour.seconds()), "hour"),
+        7200..172_800 => (seconds.div_ceil(Window::Hour.seconds()), "hour"),
+        _ => (seconds.div_ceil(Window::Day.seconds()), "day"),
     };
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
@@ -202,5 +253,6 @@ mod tests {
         assert_eq!(in_words(119), "119 seconds");
         assert_eq!(in_words(121), "3 minutes");
         assert_eq!(in_words(7201), "3 hours");
+        assert_eq!(in_words(172_801), "3 days");
     }
 }

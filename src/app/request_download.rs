@@ -21,10 +21,10 @@ use crate::domain::object::Object;
 use crate::domain::principal::Principal;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::policy::{self, DownloadRequest};
-use crate::store::{IssueDownload, NewLink};
+use crate::store::{DownloadCharge, DownloadOutcome, IssueDownload, NewLink};
 
 use super::failure::Refused;
-use super::{Admission, App, RequestContext};
+use super::{Admission, App, RequestContext, quotas};
 
 /// Which object, and how.
 #[derive(Clone, Debug)]
@@ -116,8 +116,8 @@ impl App {
             let object = seen.insert(object);
             let now = self.clock.now();
             let circumstances = context.circumstances(now);
-            let permit =
-                policy::decide_download(&self.policies.current(), who, object, &query.request, &circumstances)?;
+            let policies = self.policies.current();
+            let permit = policy::decide_download(&policies, who, object, &query.request, &circumstances)?;
             let served = visible_bytes(object)?;
             let grant = download_grant(GrantId::from_uuid(self.clock.uuid()), object, served, &permit, now);
 
@@ -129,9 +129,21 @@ impl App {
             audit.rule = Some(permit.rule.clone());
             audit.grant_id = Some(grant.id);
             audit.request = query.request.asked_for().map(Box::new);
-            let issue = IssueDownload { grant: grant.id, object: object.id, revision: object.revision, link, audit };
-            if !self.store.issue_download(issue).await? {
-                continue;
+            let charge = DownloadCharge {
+                app: object.app.clone(),
+                owner: permit.owner.clone(),
+                bytes: grant.bytes.size,
+                at: now,
+                quota: permit.quota,
+            };
+            let revision = object.revision;
+            let issue = IssueDownload { grant: grant.id, object: object.id, revision, charge, link, audit };
+            match self.store.issue_download(issue).await? {
+                DownloadOutcome::Issued => {}
+                DownloadOutcome::Changed => continue,
+                DownloadOutcome::QuotaMet(met) => {
+                    return Err(quotas::refusal(&policies, &object.app, &permit.owner, &met, grant.bytes.size, now));
+                }
             }
             let (url, expires_at) = match secret {
                 Some(secret) => {

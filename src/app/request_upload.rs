@@ -23,7 +23,7 @@ use crate::storage::{MintedUpload, ObjectStore, Provider};
 use crate::store::{Idempotency, IssueOutcome, IssueUpload};
 
 use super::failure::Refused;
-use super::{Admission, App, RequestContext};
+use super::{Admission, App, RequestContext, quotas};
 
 /// How often a decision is taken again because policies and targets were just being replaced.
 const ATTEMPTS: usize = 100;
@@ -115,27 +115,9 @@ impl App {
                     "This Idempotency-Key was already sent with another body. Use a new key for a new request.",
                 ));
             }
-            IssueOutcome::BytesExceeded(usage) => {
-                return Err(Refusal::new(
-                    Reason::QuotaBytesExceeded,
-                    format!(
-                        "The app may hold {} bytes and holds {} already; this file has {}. Delete what is no longer \
-                         needed, or ask your platform team for a larger quota.",
-                        quota.bytes, usage.bytes, object.size
-                    ),
-                )
-                .limit(quota.bytes));
-            }
-            IssueOutcome::ObjectsExceeded(usage) => {
-                return Err(Refusal::new(
-                    Reason::QuotaObjectsExceeded,
-                    format!(
-                        "The app may hold {} objects and holds {} already. Delete what is no longer needed, or ask your \
-                         platform team for a larger quota.",
-                        quota.objects, usage.objects
-                    ),
-                )
-                .limit(quota.objects));
+            IssueOutcome::QuotaMet(met) => {
+                let policies = self.policies.current();
+                return Err(quotas::refusal(&policies, &object.app, &object.owner, &met, object.size, now));
             }
         };
         crate::fault::point("upload.committed").await;
@@ -158,7 +140,7 @@ impl App {
             app: who.app.clone(),
             workflow: who.workflow.clone(),
             token: who.token.clone(),
-            owner: who.owner.clone(),
+            owner: permit.owner,
             environment: who.environment,
             user: who.user().map(str::to_owned),
             target: permit.target,

@@ -1,4 +1,4 @@
-//! Refusals by a limit: recorded, without a storm of them filling the audit trail or the writer's queue.
+//! Refusals by a limit or by the quota of a window: recorded, without a storm of them filling the audit trail or the writer's queue.
 //!
 //! A workflow in a loop causes thousands of refusals a second that all say the same. The first of each minute, for each
 //! workflow, act and reason, gets a row of its own before the client hears of it, like every refusal; the others of that
@@ -57,7 +57,15 @@ struct Counted {
 impl LimitRefusals {
     /// Whether refusals for this reason are folded.
     pub(super) fn folds(reason: Reason) -> bool {
-        matches!(reason, Reason::RateLimited | Reason::RequestRepeated | Reason::LimitsUnavailable)
+        matches!(
+            reason,
+            Reason::RateLimited
+                | Reason::RequestRepeated
+                | Reason::LimitsUnavailable
+                | Reason::QuotaDailyBytesExceeded
+                | Reason::QuotaHourlyUploadsExceeded
+                | Reason::QuotaMonthlyDownloadsExceeded
+        )
     }
 
     /// Whether this refusal gets a row of its own; counts it where not.

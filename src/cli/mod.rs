@@ -8,6 +8,7 @@ mod dev;
 mod generate;
 mod migrate;
 mod policy;
+mod quota;
 mod scanner;
 mod serve;
 mod store;
@@ -52,6 +53,9 @@ enum Command {
     /// Move the state from one database to another.
     #[command(subcommand)]
     Store(store::StoreCommand),
+    /// Look whether quotas are counted right and buckets hold what the records say.
+    #[command(subcommand)]
+    Quota(quota::QuotaCommand),
     /// Write the generated documents into a directory.
     Generate(generate::Generate),
 }
@@ -116,6 +120,7 @@ pub fn run() -> ExitCode {
             Command::Scanner(scanner) => scanner.run().await,
             Command::Migrate(migrate) => migrate.run().await,
             Command::Store(store) => Box::pin(store.run()).await,
+            Command::Quota(quota) => Box::pin(quota.run()).await,
             Command::Generate(generate) => generate.run(),
         }
     });

@@ -63,6 +63,10 @@ pub enum AuditAction {
     CopyStore,
     /// A copy of the whole state was made.
     BackUpStore,
+    /// Quotas were compared with what is there.
+    AuditQuota,
+    /// Counts of quotas were put right.
+    RepairQuota,
 }
 
 /// How it ended.

@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use super::bytes::{Sha256Digest, StoredBytes};
 use super::filename::Filename;
-use super::ids::{ClassName, GrantId, ObjectId, TargetName};
+use super::ids::{ClassName, GrantId, ObjectId, OwnerName, TargetName};
 use super::key::{ObjectKey, Prefix};
 use super::media::MediaType;
+use super::quota::QuotaLimits;
 
 /// How the client will send the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -72,19 +73,12 @@ pub struct UploadPermit {
     pub residency: Arc<str>,
     /// How long the URL may live.
     pub ttl: Duration,
-    /// The app's quota, to be reserved with the grant.
-    pub quota: QuotaLimit,
+    /// Who answers for the app; charged with it.
+    pub owner: OwnerName,
+    /// The quotas of both, to be reserved with the grant.
+    pub quota: QuotaLimits,
     /// The rule that allowed it, for example `apps/where2eat.toml`.
     pub rule: Arc<str>,
-}
-
-/// What an app may hold at most: reserved and stored together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QuotaLimit {
-    /// Bytes.
-    pub bytes: u64,
-    /// Objects.
-    pub objects: u64,
 }
 
 /// An allowing decision on a download.
@@ -96,6 +90,10 @@ pub struct DownloadPermit {
     pub one_time: bool,
     /// How a browser should treat the bytes.
     pub disposition: Disposition,
+    /// Who answers for the app; charged with it.
+    pub owner: OwnerName,
+    /// The quotas of both.
+    pub quota: QuotaLimits,
     /// The rule that allowed it.
     pub rule: Arc<str>,
 }

@@ -73,8 +73,12 @@ reasons! {
     MethodNotSupported => "method_not_supported", 403, "The target cannot enforce this upload method", "use one of the methods that 'allowed' lists";
     DispositionNotAllowed => "disposition_not_allowed", 403, "This type may not be shown inline", "ask for disposition attachment";
     DeniedByPolicy => "denied_by_policy", 403, "A policy forbids this", "ask your platform team about the rule that the detail names";
-    QuotaBytesExceeded => "quota_bytes_exceeded", 403, "The app's byte quota is used up", "delete objects that are no longer needed, or ask for a larger quota";
-    QuotaObjectsExceeded => "quota_objects_exceeded", 403, "The app's object quota is used up", "delete objects that are no longer needed, or ask for a larger quota";
+    QuotaBytesExceeded => "quota_bytes_exceeded", 403, "The byte quota is used up", "delete objects that are no longer needed, or ask for a larger quota";
+    QuotaObjectsExceeded => "quota_objects_exceeded", 403, "The object quota is used up", "delete objects that are no longer needed, or ask for a larger quota";
+    // How much in a window.
+    QuotaDailyBytesExceeded => "quota_daily_bytes_exceeded", 429, "The bytes of the day are used up", "wait for the seconds in Retry-After, or ask for a larger quota; GET /limits shows what is left";
+    QuotaHourlyUploadsExceeded => "quota_hourly_uploads_exceeded", 429, "The uploads of the hour are used up", "wait for the seconds in Retry-After, or ask for a larger quota; GET /limits shows what is left";
+    QuotaMonthlyDownloadsExceeded => "quota_monthly_downloads_exceeded", 429, "The downloads of the month are used up", "wait for the seconds in Retry-After, or ask for a larger quota; GET /limits shows what is left";
     // How often.
     RateLimited => "rate_limited", 429, "Too many requests", "wait for the seconds in Retry-After; GET /limits shows what is left";
     RequestRepeated => "request_repeated", 429, "The same request was sent too often", "look for a loop in the workflow; keep the answer of the first request instead of asking again";
@@ -143,7 +147,7 @@ pub struct Refusal {
     pub limit: Option<u64>,
     /// Seconds after which a retry makes sense.
     pub retry_after: Option<u32>,
-    /// The quota that was met, for example `workflow-second`.
+    /// The limit or quota that was met, for example `workflow-second` or `app-bytes-day`.
     pub quota: Option<&'static str>,
     /// Before when the object may not be deleted. Boxed, as it is rare and every answer carries the room for it.
     pub retained_until: Option<Box<Timestamp>>,

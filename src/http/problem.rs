@@ -43,7 +43,7 @@ pub(super) struct Document<'a> {
     /// The limit that was met.
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<u64>,
-    /// The quota that was met, as the headers RateLimit and RateLimit-Policy name it.
+    /// What was met: a limit as the headers RateLimit and RateLimit-Policy name it, or a quota as `GET /limits` does.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "workflow-second")]
     quota: Option<&'a str>,

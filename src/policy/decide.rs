@@ -14,6 +14,7 @@ use crate::domain::ids::{AppName, TargetName};
 use crate::domain::key::Prefix;
 use crate::domain::object::Object;
 use crate::domain::principal::{Environment, Operator, Principal, Subject};
+use crate::domain::quota::QuotaLimits;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::scope::{Action, Scope};
 use crate::domain::target::Target;
@@ -60,7 +61,8 @@ pub fn decide_upload(
         classification: class.name.clone(),
         residency: target.residency.clone(),
         ttl: ttl.clamp(bounds.min, bounds.max),
-        quota: app.quota,
+        owner: app.owner.clone(),
+        quota: quotas(set, app),
         rule,
     })
 }
@@ -96,6 +98,8 @@ pub fn decide_download(
         ttl: ttl.clamp(bounds.min, bounds.max),
         one_time: request.one_time || app.one_time_downloads || class.one_time_downloads,
         disposition,
+        owner: app.owner.clone(),
+        quota: quotas(set, app),
         rule: app.file(),
     };
     let rule = last_word::download(set, app, who, object, &permit, circumstances)?;
@@ -170,6 +174,12 @@ pub fn decide_exchange(
 /// Where the app is not registered or switched off.
 pub fn decide_limits<'s>(set: &'s PolicySet, who: &Principal) -> Result<&'s Manifest, Refusal> {
     admitted(set, &who.app)
+}
+
+/// The quotas of an app and of the team that answers for it.
+pub fn quotas(set: &PolicySet, app: &Manifest) -> QuotaLimits {
+    let owner = set.owner(&app.owner).map(|owner| owner.quota).unwrap_or_default();
+    QuotaLimits { app: app.quota, owner }
 }
 
 /// What inspection does with this object; `None` where its app is no longer registered, which allows nothing.

@@ -21,12 +21,13 @@ use super::manifest_file::Draft;
 use super::mistake::{Mistake, Report, nearest};
 use super::reader::File;
 use super::targets::Targets;
-use super::{cedar, classes, cross, limits_file, manifest_file, targets};
+use super::{cedar, classes, cross, limits_file, manifest_file, owners, targets};
 
 const TARGETS: &str = "targets.toml";
 const CLASSES: &str = "classifications.toml";
-/// The one file that need not be there.
+// These two need not be there.
 const LIMITS: &str = "limits.toml";
+const OWNERS: &str = "owners.toml";
 /// The directory of cases: no part of the set, see [`super::cases`].
 pub(super) const TESTS: &str = "tests";
 /// How the names of Cedar's files end.
@@ -64,6 +65,7 @@ fn read_files(files: &Files, report: &Report) -> Option<PolicySet> {
     let targets = handle(TARGETS).map(|file| (file, targets::read(file)));
     let classes = handle(CLASSES).map(classes::read);
     let limits = handle(LIMITS).map(|file| (file, limits_file::read(file)));
+    let owners = handle(OWNERS).map(|file| (file, owners::read(file)));
     let mut drafts: Vec<(&File<'_>, Draft)> = Vec::new();
     for file in &handles {
         let Some(stem) = file.name.strip_prefix("apps/").and_then(|name| name.strip_suffix(".toml")) else { continue };
@@ -75,6 +77,9 @@ fn read_files(files: &Files, report: &Report) -> Option<PolicySet> {
     let (Some((targets_file, targets)), Some(classes)) = (targets, classes) else { return None };
     cross::check(targets_file, &targets, &classes, &drafts);
     cross::check_limits(limits.as_ref(), &drafts);
+    if let Some((file, owners)) = &owners {
+        owners.check(file, &drafts);
+    }
     let rules = read_rules(&handles, &drafts, &targets, &classes);
     let limits = limits.map(|(_, limits)| limits).unwrap_or_default();
     let mut apps = BTreeMap::new();
@@ -84,8 +89,9 @@ fn read_files(files: &Files, report: &Report) -> Option<PolicySet> {
     }
     let targets = targets.found.into_iter().map(|found| (found.target.name.clone(), found.target)).collect();
     let strangers = limits.of_strangers();
-    let (classes, ttl) = (classes.classes, classes.ttl);
-    Some(PolicySet { apps, targets, classes, ttl, strangers, rules: rules?, digest: digest(files) })
+    let owners = owners.map(|(_, owners)| owners.into_map()).unwrap_or_default();
+    let (classes, ttl, digest) = (classes.classes, classes.ttl, digest(files));
+    Some(PolicySet { apps, targets, classes, owners, ttl, strangers, rules: rules?, digest })
 }
 
 /// Reads the Cedar policies of the directory, of which there must be some: without one nothing would be permitted.
@@ -140,12 +146,12 @@ pub(super) fn read_directory(dir: &Path, report: &Report) -> Files {
                     report.note(format!("apps/{app} does not end in .toml and is ignored"));
                 }
             }
-        } else if [TARGETS, CLASSES, LIMITS].contains(&name.as_str()) || name.ends_with(POLICIES) {
+        } else if [TARGETS, CLASSES, LIMITS, OWNERS].contains(&name.as_str()) || name.ends_with(POLICIES) {
             read_file(dir, name, report, &mut files);
         } else if name == SCHEMA_FILE {
             check_schema(dir, report);
         } else if name.ends_with(".toml") {
-            let meant = nearest(name, [TARGETS, CLASSES, LIMITS]).unwrap_or("apps/<app>.toml");
+            let meant = nearest(name, [TARGETS, CLASSES, LIMITS, OWNERS]).unwrap_or("apps/<app>.toml");
             at_start(
                 report,
                 name,

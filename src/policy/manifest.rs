@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::content::ContentRules;
-use crate::domain::grant::{QuotaLimit, UploadMethod};
+use crate::domain::grant::UploadMethod;
 use crate::domain::ids::{AppName, ClassName, OwnerName, TargetName};
 use crate::domain::key::PrefixTemplate;
 use crate::domain::limits::RateLimits;
 use crate::domain::media::MediaType;
 use crate::domain::principal::Environment;
+use crate::domain::quota::Quotas;
 
 /// One app's rules.
 #[derive(Clone, Debug)]
@@ -43,8 +44,8 @@ pub struct Manifest {
     pub upload_ttl: Duration,
     /// Longest life of a download URL.
     pub download_ttl: Duration,
-    /// What the app may hold.
-    pub quota: QuotaLimit,
+    /// What the app may hold, upload and download.
+    pub quota: Quotas,
     /// How often its workflows may ask.
     pub limits: Arc<RateLimits>,
     /// The data classes that the app may store.

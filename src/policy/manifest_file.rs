@@ -8,7 +8,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::domain::content::{ContentRules, Handling};
-use crate::domain::grant::{QuotaLimit, UploadMethod};
+use crate::domain::grant::UploadMethod;
 use crate::domain::ids::{AppName, ClassName, OwnerName, TargetName};
 use crate::domain::key::PrefixTemplate;
 use crate::domain::media::MediaType;
@@ -17,8 +17,8 @@ use crate::domain::principal::Environment;
 use super::classes::values;
 use super::limits_file::{self, AppLimits, Limits};
 use super::manifest::{Lines, Manifest};
+use super::quota_file::{self, Quota};
 use super::reader::{At, File, Section, boolean, choice, count, duration, read_text, size, text};
-use super::units::show_size;
 
 const UPLOAD_TTL: Duration = Duration::from_secs(300);
 const DOWNLOAD_TTL: Duration = Duration::from_secs(120);
@@ -57,7 +57,7 @@ pub(super) struct Draft {
     extensions: Option<Vec<String>>,
     max_size_per_type: Vec<(MediaType, u64)>,
     allow_empty: bool,
-    quota: Option<QuotaLimit>,
+    quota: Option<Quota>,
     origins: Vec<String>,
     inline_types: Vec<MediaType>,
     one_time_downloads: bool,
@@ -101,7 +101,7 @@ pub(super) fn read(file: &File<'_>, app: AppName) -> Draft {
     let inline = root.list("inline_types", text::<MediaType>);
     let one_time_downloads = root.optional("one_time_downloads", boolean).is_some_and(|found| found.value);
     let narrower = root.section("max_size_per_type");
-    let quota = read_quota(file, &mut root, max_size.as_ref());
+    let quota = quota_file::read_app(file, &mut root, max_size.as_ref());
     let limits = limits_file::read_app(file, &mut root);
     let content = read_content(&mut root);
     let lines = root.finish();
@@ -155,6 +155,8 @@ impl Draft {
         };
         let types = values(self.types?.value);
         let owner = self.owner?.value;
+        let quota = self.quota?;
+        let lines = self.lines.into_iter().chain(quota.lines).collect();
         Some(Manifest {
             app: self.app,
             limits: limits.of(&self.limits, &owner),
@@ -169,7 +171,7 @@ impl Draft {
             allow_empty: self.allow_empty,
             upload_ttl: ttl(self.upload_ttl, UPLOAD_TTL, bounds.upload),
             download_ttl: ttl(self.download_ttl, DOWNLOAD_TTL, bounds.download),
-            quota: self.quota?,
+            quota: quota.limits,
             classifications,
             default_classification: self.default_classification.map(|found| found.value).or(only),
             origins: self.origins,
@@ -178,23 +180,9 @@ impl Draft {
             one_time_downloads: self.one_time_downloads,
             content: ContentRules { types: types.clone(), ..self.content },
             types,
-            lines: Lines::new(file, self.lines),
+            lines: Lines::new(file, lines),
         })
     }
-}
-
-fn read_quota(file: &File<'_>, root: &mut Section<'_>, max_size: Option<&At<u64>>) -> Option<QuotaLimit> {
-    let mut section = root.required_section("quota", "[quota] with bytes = \"50 GiB\" and objects = 100000")?;
-    let bytes = section.required("bytes", "bytes = \"50 GiB\"", size);
-    let objects = section.required("objects", "objects = 100000", count);
-    section.finish();
-    let (bytes, objects) = (bytes?, objects?);
-    if let Some(max_size) = max_size.filter(|max_size| max_size.value > bytes.value) {
-        let problem =
-            format!("the quota of {} is less than one file of {}", show_size(bytes.value), show_size(max_size.value));
-        file.mistake(bytes.at, problem, "raise 'bytes' in [quota] or lower 'max_size'");
-    }
-    Some(QuotaLimit { bytes: bytes.value, objects: objects.value })
 }
 
 fn read_content(root: &mut Section<'_>) -> ContentRules {

@@ -1,6 +1,7 @@
 //! Policy: what an app may do, decided from plain files.
 //!
-//! [`PolicySet::load`] reads a directory (`targets.toml`, `classifications.toml`, `limits.toml`, `apps/*.toml`) whole or not at all;
+//! [`PolicySet::load`] reads a directory (`targets.toml`, `classifications.toml`, `limits.toml`, `owners.toml`,
+//! `apps/*.toml`) whole or not at all;
 //! [`decide`] compares a request with the set and answers with a permit or a refusal that names the rule. Deciding does no
 //! I/O and reads no clock. The manifests decide as plain data, and [`cedar`] has the last word (decision 0020). [`Policies`]
 //! holds the running set and replaces it as a whole; a directory with a mistake never replaces anything. Absent on
@@ -19,6 +20,8 @@ mod load;
 mod manifest;
 mod manifest_file;
 mod mistake;
+mod owners;
+mod quota_file;
 mod reader;
 mod request;
 mod targets;
@@ -42,10 +45,11 @@ pub use check::{CheckReport, check};
 pub use classes::{ANYWHERE, Bounds, Classification, LAWFUL_BASES, TtlBounds};
 pub use decide::{
     content_rules, decide_download, decide_exchange, decide_limits, decide_list, decide_on_object, decide_review,
-    decide_upload,
+    decide_upload, quotas,
 };
 pub use manifest::Manifest;
 pub use mistake::Mistake;
+pub use owners::Owner;
 pub use request::{Circumstances, DownloadRequest, UploadRequest, asked_for};
 pub use upload_rules::{MAX_METADATA_BYTES, MAX_METADATA_PAIRS};
 
@@ -55,6 +59,7 @@ pub struct PolicySet {
     apps: BTreeMap<AppName, Manifest>,
     targets: BTreeMap<TargetName, Target>,
     classes: BTreeMap<ClassName, Classification>,
+    owners: BTreeMap<OwnerName, Owner>,
     ttl: TtlBounds,
     strangers: Arc<RateLimits>,
     rules: cedar::Rules,
@@ -110,6 +115,16 @@ impl PolicySet {
         self.classes.values()
     }
 
+    /// What `owners.toml` says of an owner; `None` where it says nothing.
+    pub fn owner(&self, name: &OwnerName) -> Option<&Owner> {
+        self.owners.get(name)
+    }
+
+    /// Every owner of `owners.toml`, by name.
+    pub fn owners(&self) -> impl ExactSizeIterator<Item = &Owner> {
+        self.owners.values()
+    }
+
     /// The bounds of every URL's life.
     pub fn ttl(&self) -> &TtlBounds {
         &self.ttl
@@ -121,8 +136,8 @@ impl PolicySet {
     }
 
     /// The region of the team that answers for an app, where one is written.
-    fn region_of(&self, _owner: &OwnerName) -> Option<&str> {
-        None
+    fn region_of(&self, owner: &OwnerName) -> Option<&str> {
+        self.owner(owner)?.region.as_deref()
     }
 
     /// The SHA-256 over the names and texts of all files: which rules were in force, for the audit trail and the log.

@@ -27,7 +27,7 @@ use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{OnCommit, Store, StoreError};
 
 pub use application::Application;
-pub use targets::{credentials_of, open_targets};
+pub use targets::{credentials_of, look_at_targets, open_targets};
 
 /// Why nothing could be started.
 #[derive(Debug, thiserror::Error)]

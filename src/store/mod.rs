@@ -12,6 +12,7 @@ pub mod postgres;
 pub mod records;
 mod reply;
 pub mod sqlite;
+mod usage;
 mod values;
 
 use std::sync::Arc;
@@ -21,11 +22,12 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::domain::audit::AuditEntry;
-use crate::domain::ids::{AppName, ObjectId, TokenId};
+use crate::domain::ids::{AppName, ObjectId, OwnerName, TokenId};
 use crate::domain::job::{JobKind, LeasedJob};
 use crate::domain::object::Object;
 
 pub use records::*;
+pub use usage::{Holder, RepairUsage, UsageOfBoth, UsageQuery, UsageRow};
 
 /// Why the state could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -55,9 +57,8 @@ pub trait Store: Send + Sync {
     /// Saves an object, its grant, its reservation of quota, its idempotency key and its audit entry, or none of them.
     async fn issue_upload(&self, issue: IssueUpload) -> Result<IssueOutcome, StoreError>;
 
-    /// Records a download grant if the object is still at the revision that was decided on.
-    /// `false` where it has changed; the caller decides again.
-    async fn issue_download(&self, issue: IssueDownload) -> Result<bool, StoreError>;
+    /// Records a download grant and counts its bytes, if the object is still at the revision that was decided on.
+    async fn issue_download(&self, issue: IssueDownload) -> Result<DownloadOutcome, StoreError>;
 
     /// What a one-time link leads to. `None` where it is unknown, used or expired. Only a read: whoever guesses links
     /// costs no write.
@@ -126,8 +127,15 @@ pub trait Store: Send + Sync {
     /// Messages that nobody could read, newest first.
     async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StoreError>;
 
-    /// What an app holds now, reservations included.
-    async fn usage(&self, app: &AppName) -> Result<Usage, StoreError>;
+    /// What an app and an owner use now, reservations included.
+    async fn usage(&self, app: &AppName, owner: &OwnerName) -> Result<UsageOfBoth, StoreError>;
+
+    /// Everything that is counted beside what the objects add up to, as of one moment. Reads every object, and may take
+    /// long; nobody waits for it.
+    async fn audit_usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, StoreError>;
+
+    /// Adds to the counts what was missing in them, all in one transaction. Right under load: see [`UsageRow`].
+    async fn repair_usage(&self, repair: RepairUsage) -> Result<(), StoreError>;
 
     /// Counts for metrics and `/readyz`.
     async fn statistics(&self) -> Result<Statistics, StoreError>;

@@ -6,12 +6,13 @@ use jiff::Timestamp;
 
 use crate::domain::audit::AuditEntry;
 use crate::domain::bytes::Sha256Digest;
-use crate::domain::grant::{Disposition, QuotaLimit};
+use crate::domain::grant::Disposition;
 use crate::domain::ids::{AppName, GrantId, ObjectId, OwnerName, TokenId, WorkflowName};
 use crate::domain::job::{JobKind, LeasedJob};
 use crate::domain::life::{Life, State};
 use crate::domain::object::Object;
 use crate::domain::principal::{Environment, Subject};
+use crate::domain::quota::{QuotaLimits, QuotaMet};
 use crate::domain::scope::Scope;
 
 /// A new object, to be saved with everything that belongs to it.
@@ -19,8 +20,8 @@ use crate::domain::scope::Scope;
 pub struct IssueUpload {
     /// The record, in state `issued`, revision 0.
     pub object: Arc<Object>,
-    /// What the app may hold at most.
-    pub quota: QuotaLimit,
+    /// What the app and the object's owner may use at most.
+    pub quota: QuotaLimits,
     /// The client's idempotency key.
     pub idempotency: Option<Idempotency>,
     /// The entry of the issuance, written only where it is issued or repeated.
@@ -45,19 +46,34 @@ pub enum IssueOutcome {
     Repeated(Box<Object>),
     /// The idempotency key stands for a request with another body.
     KeyReused,
-    /// The app holds too many bytes.
-    BytesExceeded(Usage),
-    /// The app holds too many objects.
-    ObjectsExceeded(Usage),
+    /// It would exceed a quota.
+    QuotaMet(QuotaMet),
 }
 
-/// What an app holds, reservations included.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Bytes.
+/// How [`super::Store::issue_download`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DownloadOutcome {
+    /// Recorded.
+    Issued,
+    /// The object has changed; the caller decides again. Nothing was written.
+    Changed,
+    /// It would exceed a quota. Nothing was written.
+    QuotaMet(QuotaMet),
+}
+
+/// Who is charged for a download, and with what.
+#[derive(Clone, Debug)]
+pub struct DownloadCharge {
+    /// The object's app.
+    pub app: AppName,
+    /// Who answers for it.
+    pub owner: OwnerName,
+    /// How many bytes the URL serves.
     pub bytes: u64,
-    /// Objects.
-    pub objects: u64,
+    /// When it was issued.
+    pub at: Timestamp,
+    /// What both may use at most.
+    pub quota: QuotaLimits,
 }
 
 /// A download to be recorded.
@@ -69,6 +85,8 @@ pub struct IssueDownload {
     pub object: ObjectId,
     /// … at which revision.
     pub revision: u64,
+    /// What it costs.
+    pub charge: DownloadCharge,
     /// The one-time link to create, if one is asked for.
     pub link: Option<NewLink>,
     /// The entry of the issuance.

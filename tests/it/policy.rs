@@ -8,6 +8,7 @@ mod cedar;
 mod decisions;
 mod docs;
 mod limits;
+mod owners;
 mod properties;
 
 use std::collections::BTreeMap;
@@ -109,6 +110,13 @@ bytes = "1 GiB"
 objects = 1000
 "#;
 
+const OWNERS: &str = r#"[marketing]
+region = "eu"
+[marketing.quota]
+bytes = "3 GiB"
+uploads_per_hour = 500
+"#;
+
 const LIMITS: &str = r#"same_request_per_minute = 40
 [workflow]
 hour = 2_000
@@ -122,6 +130,7 @@ fn base() -> Files {
         ("classifications.toml", CLASSES),
         ("base.cedar", "@id(\"within-the-manifests\")\npermit (principal, action, resource);\n"),
         ("limits.toml", LIMITS),
+        ("owners.toml", OWNERS),
         ("apps/menus.toml", MENUS),
         ("apps/forms.toml", FORMS),
     ]

@@ -5,7 +5,9 @@
 
 mod downloads;
 mod jobs;
+mod mix;
 mod objects;
+mod quotas;
 mod records;
 
 use std::collections::BTreeMap;
@@ -17,24 +19,32 @@ use vestibule::clock::Clock;
 use vestibule::domain::audit::{AuditAction, AuditEntry, Outcome};
 use vestibule::domain::bytes::{Sha256Digest, StoredBytes};
 use vestibule::domain::filename::Filename;
-use vestibule::domain::grant::{Disposition, QuotaLimit, UploadMethod};
+use vestibule::domain::grant::{Disposition, UploadMethod};
 use vestibule::domain::ids::{GrantId, ObjectId};
 use vestibule::domain::job::{JobKind, LeasedJob};
 use vestibule::domain::key::ObjectKeys;
 use vestibule::domain::life::Life;
 use vestibule::domain::object::Object;
 use vestibule::domain::principal::{Environment, Subject};
+use vestibule::domain::quota::{QuotaLimits, Quotas};
 use vestibule::domain::verdict::{Finding, Verdict};
 use vestibule::store::{
-    Advance, AdvanceOutcome, AuditQuery, ClaimJobs, IssueDownload, IssueOutcome, IssueUpload, LinkHash, NewLink, Store,
-    StoreError, TokenHolder, TokenRecord, Usage, UseLink,
+    Advance, AdvanceOutcome, AuditQuery, ClaimJobs, DownloadCharge, IssueDownload, IssueOutcome, IssueUpload, LinkHash,
+    NewLink, Store, StoreError, TokenHolder, TokenRecord, UsageOfBoth, UsageQuery, UseLink,
 };
+
+pub(crate) use mix::mix;
 
 use crate::store_postgres::Postgres;
 use crate::store_sqlite::Sqlite;
 
 /// Plenty.
-pub(crate) const QUOTA: QuotaLimit = QuotaLimit { bytes: 1_000_000, objects: 10_000 };
+pub(crate) const QUOTA: QuotaLimits = of_app(Quotas::stored(1_000_000, 10_000));
+
+/// Quotas of an app alone.
+pub(crate) const fn of_app(app: Quotas) -> QuotaLimits {
+    QuotaLimits { app, owner: Quotas([None; 5]) }
+}
 
 /// An open store and a clock that the case moves.
 /// Somebody for whom everything is known.
@@ -139,7 +149,7 @@ impl Bench {
         ids
     }
 
-    pub(crate) fn issue(&self, object: &Object, quota: QuotaLimit) -> IssueUpload {
+    pub(crate) fn issue(&self, object: &Object, quota: QuotaLimits) -> IssueUpload {
         IssueUpload {
             object: std::sync::Arc::new(object.clone()),
             quota,
@@ -203,8 +213,22 @@ impl Bench {
         }
     }
 
-    async fn usage(&self, app: &str) -> Usage {
-        self.store.usage(&app.parse().unwrap()).await.unwrap()
+    /// Bytes and objects that an app holds.
+    async fn usage(&self, app: &str) -> (u64, u64) {
+        let used = self.used(app).await.app;
+        (used.bytes, used.objects)
+    }
+
+    /// What an app of these tests and its owner use.
+    pub(crate) async fn used(&self, app: &str) -> UsageOfBoth {
+        self.store.usage(&app.parse().unwrap(), &"marketing".parse().unwrap()).await.unwrap()
+    }
+
+    /// No count differs from what the objects add up to.
+    pub(crate) async fn assert_counted_right(&self) {
+        let query = UsageQuery { app: None, at: self.clock.now() };
+        let rows = self.store.audit_usage(query).await.unwrap();
+        assert!(rows.iter().all(|row| row.missing.is_nothing()), "{rows:#?}");
     }
 
     async fn audit(&self, object: &Object) -> Vec<AuditEntry> {
@@ -229,7 +253,7 @@ impl Bench {
     }
 
     /// The use of a link to this object, now.
-    fn used(&self, object: &Object, hash: LinkHash) -> UseLink {
+    fn followed(&self, object: &Object, hash: LinkHash) -> UseLink {
         let audit = self.entry(AuditAction::FollowLink, object);
         UseLink { hash, now: self.clock.now(), object: object.id, revision: object.revision, audit }
     }
@@ -239,6 +263,13 @@ impl Bench {
             grant: GrantId::from_uuid(self.clock.uuid()),
             object: object.id,
             revision: object.revision,
+            charge: DownloadCharge {
+                app: object.app.clone(),
+                owner: object.owner.clone(),
+                bytes: object.size,
+                at: self.clock.now(),
+                quota: QUOTA,
+            },
             link: Some(NewLink {
                 hash,
                 token: object.token.clone(),
@@ -276,8 +307,8 @@ fn stored(size: u64) -> StoredBytes {
     StoredBytes { etag: "\"e\"".into(), version: Some("v1".into()), size }
 }
 
-fn held(bytes: u64, objects: u64) -> Usage {
-    Usage { bytes, objects }
+fn held(bytes: u64, objects: u64) -> (u64, u64) {
+    (bytes, objects)
 }
 
 /// Every case as a test of one implementation.
@@ -320,6 +351,15 @@ macro_rules! every_case_for {
                 a_link_works_once_however_many_follow_it,
                 an_expired_or_unknown_link_does_not_work,
                 a_link_is_not_spent_where_its_object_has_changed,
+            }
+            quotas {
+                every_quota_of_app_and_owner_is_kept_and_told,
+                a_window_gives_back_what_never_became_visible_while_it_runs,
+                downloads_count_for_the_month_and_are_refused_beyond_it,
+                an_upload_settles_to_what_became_visible,
+                owners_are_charged_for_all_their_apps,
+                what_is_counted_wrong_is_found_and_put_right,
+                p4_no_mix_of_acts_exceeds_a_quota_or_loses_count,
             }
             jobs {
                 a_job_commits_with_its_state_or_not_at_all,

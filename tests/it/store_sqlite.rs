@@ -61,7 +61,7 @@ async fn assert_consistent(store: &dyn Store, app: &str) -> Vec<ObjectId> {
     let app = Some(app.parse().unwrap());
     let query = ObjectQuery { app: app.clone(), prefix: String::new(), state: None, before: None, limit: 1_000_000 };
     let objects = store.objects(query).await.unwrap();
-    let usage = store.usage(app.as_ref().unwrap()).await.unwrap();
+    let usage = store.usage(app.as_ref().unwrap(), &"marketing".parse().unwrap()).await.unwrap().app;
     assert_eq!(usage.objects, objects.len() as u64);
     assert_eq!(usage.bytes, objects.iter().map(|object| object.size).sum::<u64>());
     let entries = store.audit_entries(AuditQuery { app, limit: 1_000_000, ..AuditQuery::default() }).await.unwrap();
@@ -87,7 +87,7 @@ async fn issue_and_print(database: &Path, count: usize) {
         tasks.spawn(async move {
             for _ in 0..count / 32 {
                 let object = bench.object("where2eat", 10);
-                let quota = vestibule::domain::grant::QuotaLimit { bytes: u64::MAX, objects: u64::MAX };
+                let quota = vestibule::domain::quota::QuotaLimits::default();
                 let outcome = bench.store.issue_upload(bench.issue(&object, quota)).await.unwrap();
                 assert_eq!(outcome, IssueOutcome::Issued);
                 println!("acknowledged {}", object.id);

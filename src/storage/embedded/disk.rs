@@ -60,8 +60,8 @@ impl From<io::Error> for DiskError {
 pub(super) struct Disk {
     root: PathBuf,
     pub(super) clock: Clock,
-    /// Held as long as the store lives.
-    _lock: File,
+    /// Held as long as the store lives; without it nothing may be written.
+    lock: Option<File>,
 }
 
 /// An open object: its record, and the file whose first `record.size` bytes are its bytes.
@@ -85,7 +85,18 @@ impl Disk {
         for draft in fs::read_dir(root.join("tmp"))? {
             fs::remove_file(draft?.path())?;
         }
-        Ok(Self { root: root.to_path_buf(), clock, _lock: lock })
+        Ok(Self { root: root.to_path_buf(), clock, lock: Some(lock) })
+    }
+
+    /// The directory of a store that another process may be serving: nothing is made or removed, and nothing can be written.
+    pub(super) fn look_at(root: &Path, clock: Clock) -> Self {
+        Self { root: root.to_path_buf(), clock, lock: None }
+    }
+
+    /// Refuses a write without the lock.
+    fn writable(&self) -> Result<(), DiskError> {
+        let refused = || io::Error::new(io::ErrorKind::PermissionDenied, "the data directory is only looked at");
+        self.lock.as_ref().map(drop).ok_or_else(|| DiskError::Io(refused()))
     }
 
     /// Runs blocking work where it may block.
@@ -139,6 +150,7 @@ impl Disk {
 
     /// A file to write an object into.
     pub(super) fn draft(&self) -> Result<Draft, DiskError> {
+        self.writable()?;
         let path = self.root.join("tmp").join(self.clock.uuid().simple().to_string());
         let file = private().create_new(true).open(&path)?;
         Ok(Draft { file, path, md5: Md5::new(), sha256: Sha256::new(), other: ChecksumHasher::default(), size: 0 })
@@ -179,6 +191,7 @@ impl Disk {
 
     /// Removes what lies under a key, and the directories that it leaves empty.
     pub(super) fn remove(&self, bucket: &str, key: &str) -> Result<(), DiskError> {
+        self.writable()?;
         let bucket = self.bucket(bucket)?;
         let object = layout::object(&bucket, key);
         self.refuse_locked(&bucket, key)?;

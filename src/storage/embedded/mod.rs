@@ -27,7 +27,7 @@ mod watch;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -164,14 +164,7 @@ impl EmbeddedServer {
     /// # Errors
     /// [`EmbeddedError`] where a name is no bucket's name or the directory fails.
     pub async fn store(&self, bucket: &str, staging_bucket: &str) -> Result<EmbeddedStore, EmbeddedError> {
-        let location = Location {
-            bucket: bucket.to_owned(),
-            staging_bucket: staging_bucket.to_owned(),
-            region: REGION.to_owned(),
-            endpoint: Some(self.endpoint.clone()),
-            path_style: true,
-        };
-        let presigner = Presigner::new(&location, CredentialSource::fixed(&self.inner.keys.signer))?;
+        let presigner = presigner(bucket, staging_bucket, self.endpoint.clone(), &self.inner.keys)?;
         for name in [bucket, staging_bucket] {
             let (disk, name) = (Arc::clone(&self.inner.disk), name.to_owned());
             let made = tokio::task::spawn_blocking(move || disk.make_bucket(&name)).await;
@@ -195,6 +188,41 @@ impl EmbeddedServer {
             tracing::warn!("the embedded store ended with requests in flight");
         }
     }
+}
+
+impl EmbeddedStore {
+    /// A bucket and its staging bucket in the directory of a store that another process may be serving. Nothing can be
+    /// written through it, and the URLs that it mints lead nowhere.
+    ///
+    /// # Errors
+    /// [`EmbeddedError`] where there is no such directory, or a name is no bucket's name.
+    pub fn look_at(dir: &Path, bucket: &str, staging_bucket: &str, clock: &Clock) -> Result<Self, EmbeddedError> {
+        let unusable = |source| EmbeddedError::Directory { path: dir.to_path_buf(), source };
+        if !dir.join("buckets").is_dir() {
+            return Err(unusable(io::ErrorKind::NotFound.into()));
+        }
+        let keys = credentials::Keys::load(dir, clock).map_err(unusable)?;
+        let nowhere = Url::parse("http://127.0.0.1:1").map_err(|_| AddressError::Endpoint)?;
+        let presigner = presigner(bucket, staging_bucket, nowhere, &keys)?;
+        let disk = Arc::new(disk::Disk::look_at(dir, clock.clone()));
+        Ok(EmbeddedStore::new(disk, presigner, bucket, staging_bucket))
+    }
+}
+
+fn presigner(
+    bucket: &str,
+    staging_bucket: &str,
+    endpoint: Url,
+    keys: &credentials::Keys,
+) -> Result<Presigner, AddressError> {
+    let location = Location {
+        bucket: bucket.to_owned(),
+        staging_bucket: staging_bucket.to_owned(),
+        region: REGION.to_owned(),
+        endpoint: Some(endpoint),
+        path_style: true,
+    };
+    Presigner::new(&location, CredentialSource::fixed(&keys.signer))
 }
 
 impl Drop for EmbeddedServer {

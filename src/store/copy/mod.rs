@@ -307,13 +307,20 @@ fn read_back(row: &PgRow, at: usize, kind: Kind) -> Result<Cell, sqlx::Error> {
     })
 }
 
-/// What apps hold is the sum of what their objects hold.
+/// What apps and owners hold is the sum of what their objects hold.
 async fn check_usage(target: &mut PgConnection) -> Result<(), CopyError> {
-    let sql = "SELECT count(*) FROM app_usage u FULL JOIN (SELECT app, coalesce(sum(held_bytes), 0)::bigint bytes,
-                 count(held_bytes) objects FROM objects GROUP BY app) o USING (app)
-               WHERE coalesce(u.bytes, 0) <> coalesce(o.bytes, 0) OR coalesce(u.objects, 0) <> coalesce(o.objects, 0)";
-    let differing: i64 = sqlx::query(sql).fetch_one(target).await?.try_get(0)?;
-    if differing == 0 { Ok(()) } else { Err(CopyError::Disagrees("app_usage")) }
+    for (table, holder) in [("app_usage", "app"), ("owner_usage", "owner")] {
+        let sql = format!(
+            "SELECT count(*) FROM {table} u FULL JOIN (SELECT {holder}, coalesce(sum(held_bytes), 0)::bigint bytes,
+               count(held_bytes) objects FROM objects GROUP BY {holder}) o USING ({holder})
+             WHERE coalesce(u.bytes, 0) <> coalesce(o.bytes, 0) OR coalesce(u.objects, 0) <> coalesce(o.objects, 0)"
+        );
+        let differing: i64 = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut *target).await?.try_get(0)?;
+        if differing > 0 {
+            return Err(CopyError::Disagrees(table));
+        }
+    }
+    Ok(())
 }
 
 /// Records the copy, after everything that was copied.

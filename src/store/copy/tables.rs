@@ -28,8 +28,29 @@ pub(super) struct Table {
 
 use Kind::{Bytes, Id, Int, Text, Uuid};
 
+/// The columns of what somebody uses.
+const fn usage_of(holder: &'static str) -> [(&'static str, Kind); 12] {
+    [
+        (holder, Text),
+        ("bytes", Int),
+        ("objects", Int),
+        ("uploads_window", Int),
+        ("uploads", Int),
+        ("uploads_before", Int),
+        ("day_window", Int),
+        ("day_bytes", Int),
+        ("day_bytes_before", Int),
+        ("download_window", Int),
+        ("download_bytes", Int),
+        ("download_bytes_before", Int),
+    ]
+}
+
+const APP_USAGE: [(&str, Kind); 12] = usage_of("app");
+const OWNER_USAGE: [(&str, Kind); 12] = usage_of("owner");
+
 /// Every table that is copied.
-pub(super) const TABLES: [Table; 9] = [
+pub(super) const TABLES: [Table; 10] = [
     Table {
         name: "tokens",
         columns: &[
@@ -79,10 +100,12 @@ pub(super) const TABLES: [Table; 9] = [
             ("state", Text),
             ("life", Text),
             ("held_bytes", Int),
+            ("settled_size", Int),
         ],
         numbered: None,
     },
-    Table { name: "app_usage", columns: &[("app", Text), ("bytes", Int), ("objects", Int)], numbered: None },
+    Table { name: "app_usage", columns: &APP_USAGE, numbered: None },
+    Table { name: "owner_usage", columns: &OWNER_USAGE, numbered: None },
     Table {
         name: "idempotency",
         columns: &[

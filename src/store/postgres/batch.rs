@@ -1,12 +1,12 @@
 //! One transaction for many operations.
 //!
 //! First what must be written one by one, in the order of the rows that it locks; then uploads and downloads, decided in
-//! memory; then everything that was gathered, in one statement of many rows. An app's row in `app_usage` is locked before
-//! its quota is decided and until the commit, so that no two nodes give away the same bytes (P4); apps are locked in the
-//! order of their names. Operations check everything before they change anything here.
+//! memory; then everything that was gathered, in one statement of many rows. What an app and its owner use is locked before
+//! their quotas are decided and until the commit, so that no two nodes give away the same bytes (P4); see `usage` for the
+//! order. Operations check everything before they change anything here.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -14,13 +14,15 @@ use uuid::Uuid;
 use super::error::Failure;
 use super::numbers::Numbers;
 use super::op::{Done, Line, Op};
-use super::rows::{PgColumns, text, to_json};
+use super::rows::{text, to_json};
+use super::usage::{self, Used};
 use super::{issue, jobs, objects, upkeep};
-use crate::domain::ids::AppName;
 use crate::domain::life::State;
 use crate::domain::object::Object;
-use crate::store::Usage;
-use crate::store::columns::Columns;
+use crate::domain::quota::QuotaHolder;
+use crate::domain::usage::{Settlement, Usage};
+use crate::store::Holder;
+use crate::store::usage::values;
 use crate::store::values::int;
 
 /// Who writes: where its numbers come from, and the shard that it counts in.
@@ -35,8 +37,10 @@ pub(super) struct Writer<'n> {
 pub(super) struct Work<'a> {
     lines: Vec<Cow<'a, Line>>,
     objects: Vec<&'a Object>,
-    /// By how much each app's usage changes.
-    changes: BTreeMap<AppName, (i64, i64)>,
+    /// What apps and owners use, once it is locked.
+    pub(super) used: Used,
+    /// By how much that changes, until then.
+    changes: Vec<(Holder, Change)>,
     states: [i64; State::ALL.len()],
 }
 
@@ -46,11 +50,10 @@ impl<'a> Work<'a> {
         self.lines.push(line.into());
     }
 
-    /// A new object to be written; it holds its declared size.
+    /// A new object to be written; what it holds was counted by the caller.
     pub(super) fn insert(&mut self, object: &'a Object) {
         self.objects.push(object);
         self.count(None, object.life.state());
-        self.change(&object.app, int(object.size), 1);
     }
 
     /// Counts an object out of one state and into another.
@@ -61,28 +64,48 @@ impl<'a> Work<'a> {
         self.states[to as usize] += 1;
     }
 
-    /// Changes what an app holds.
-    pub(super) fn change(&mut self, app: &AppName, bytes: i64, objects: i64) {
-        let change = match self.changes.get_mut(app) {
-            Some(change) => change,
-            None => self.changes.entry(app.clone()).or_default(),
-        };
-        *change = (change.0 + bytes, change.1 + objects);
-    }
-
-    /// What an app holds that held `before` at the start, with what was gathered so far.
-    pub(super) fn usage(&self, app: &AppName, before: Usage) -> Usage {
-        let (bytes, objects) = self.changes.get(app).copied().unwrap_or_default();
-        Usage {
-            bytes: before.bytes.saturating_add_signed(bytes),
-            objects: before.objects.saturating_add_signed(objects),
+    /// Changes what an object's app and owner use, once their rows are locked.
+    pub(super) fn settle(&mut self, holders: [Holder; 2], change: Settlement) {
+        if !change.is_nothing() {
+            self.changes.extend(holders.map(|holder| (holder, Change::Settled(change))));
         }
     }
 
-    /// The apps whose usage changes.
-    pub(super) fn changed(&self) -> impl Iterator<Item = &AppName> {
-        self.changes.keys()
+    /// Adds what was missing in what somebody uses, once the row is locked.
+    pub(super) fn correct(&mut self, holder: &Holder, missing: &Settlement) {
+        self.changes.push((holder.clone(), Change::Corrected(*missing)));
     }
+
+    /// Locks what everybody uses whom this batch concerns, and applies the changes that were gathered.
+    async fn lock(&mut self, conn: &mut PgConnection, ops: &[&Op]) -> Result<(), Failure> {
+        let mut holders: BTreeSet<&Holder> = self.changes.iter().map(|(holder, _)| holder).collect();
+        for op in ops {
+            match op {
+                Op::IssueUpload(upload) => holders.extend(&upload.holders),
+                Op::IssueDownload(download) => holders.extend(&download.holders),
+                _ => {}
+            }
+        }
+        if holders.is_empty() {
+            return Ok(());
+        }
+        self.used = usage::lock(conn, &holders.into_iter().collect::<Vec<_>>()).await?;
+        for (holder, change) in std::mem::take(&mut self.changes) {
+            let now = self.used.of(&holder);
+            let changed = match change {
+                Change::Settled(change) => now.settled(&change),
+                Change::Corrected(missing) => now.corrected(&missing),
+            };
+            self.used.set(&holder, changed);
+        }
+        Ok(())
+    }
+}
+
+/// A change of what somebody uses.
+enum Change {
+    Settled(Settlement),
+    Corrected(Settlement),
 }
 
 impl<'a> From<&'a Line> for Cow<'a, Line> {
@@ -111,6 +134,7 @@ pub(super) async fn run(
     for at in alone {
         done[at] = one(conn, ops[at], &mut work, writer).await?;
     }
+    work.lock(conn, ops).await?;
     issue::uploads(conn, ops, &mut done, &mut work).await?;
     issue::downloads(conn, ops, &mut done, &mut work).await?;
     for op in ops {
@@ -146,8 +170,12 @@ async fn one<'a>(
         Op::Probe => upkeep::probe(conn, writer.shard).await.map(|()| Done::Nothing),
         Op::SettingOrInsert(name, value) => upkeep::setting_or_insert(conn, name, value).await.map(Done::Value),
         Op::Prune(now) => upkeep::prune(conn, *now).await.map(Done::Count),
+        Op::RepairUsage(rows, lines) => {
+            usage::repair(rows, lines, work);
+            Ok(Done::Nothing)
+        }
         Op::PruneDeadLetters(before) => upkeep::prune_dead_letters(conn, *before).await.map(Done::Count),
-        Op::IssueUpload(_) | Op::IssueDownload(..) | Op::Audit(_) => Ok(Done::Nothing),
+        Op::IssueUpload(_) | Op::IssueDownload(_) | Op::Audit(_) => Ok(Done::Nothing),
     }
 }
 
@@ -159,22 +187,35 @@ const EVERYTHING: &str = concat!(
     "WITH entries AS (
         INSERT INTO audit (seq, time, app, token_id, object_id, entry)
         SELECT * FROM UNNEST($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::uuid[], $6::text[])
-     ), usage AS (
-        UPDATE app_usage SET bytes = greatest(0, app_usage.bytes + change.bytes),
-                             objects = greatest(0, app_usage.objects + change.objects)
-        FROM UNNEST($7::text[], $8::bigint[], $9::bigint[]) AS change (app, bytes, objects)
-        WHERE app_usage.app = change.app
+     ), apps AS (
+        UPDATE app_usage SET bytes = used.bytes, objects = used.objects, uploads_window = used.uploads_window,
+            uploads = used.uploads, uploads_before = used.uploads_before, day_window = used.day_window, day_bytes =
+            used.day_bytes, day_bytes_before = used.day_bytes_before, download_window = used.download_window,
+            download_bytes = used.download_bytes, download_bytes_before = used.download_bytes_before FROM
+            UNNEST($7::text[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[],
+            $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[]) AS used (app,
+            bytes, objects, uploads_window, uploads, uploads_before, day_window, day_bytes, day_bytes_before,
+            download_window, download_bytes, download_bytes_before) WHERE app_usage.app = used.app
+     ), owners AS (
+        UPDATE owner_usage SET bytes = used.bytes, objects = used.objects, uploads_window = used.uploads_window,
+            uploads = used.uploads, uploads_before = used.uploads_before, day_window = used.day_window, day_bytes =
+            used.day_bytes, day_bytes_before = used.day_bytes_before, download_window = used.download_window,
+            download_bytes = used.download_bytes, download_bytes_before = used.download_bytes_before FROM
+            UNNEST($19::text[], $20::bigint[], $21::bigint[], $22::bigint[], $23::bigint[], $24::bigint[],
+            $25::bigint[], $26::bigint[], $27::bigint[], $28::bigint[], $29::bigint[], $30::bigint[]) AS used (owner,
+            bytes, objects, uploads_window, uploads, uploads_before, day_window, day_bytes, day_bytes_before,
+            download_window, download_bytes, download_bytes_before) WHERE owner_usage.owner = used.owner
      ), new AS (
         INSERT INTO objects (",
     crate::store::columns::object_columns!(),
     ", state, held_bytes)
-        SELECT * FROM UNNEST($13::uuid[], $14::uuid[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[],
-            $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[], $26::text[], $27::bigint[],
-            $28::bytea[], $29::text[], $30::text[], $31::text[], $32::text[], $33::text[], $34::bigint[], $35::bigint[],
-            $36::bigint[], $37::bigint[], $38::text[], $39::text[], $27::bigint[])
+        SELECT * FROM UNNEST($34::uuid[], $35::uuid[], $36::text[], $37::text[], $38::text[], $39::text[],
+            $40::text[], $41::text[], $42::text[], $43::text[], $44::text[], $45::text[], $46::text[], $47::text[],
+            $48::bigint[], $49::bytea[], $50::text[], $51::text[], $52::text[], $53::text[], $54::text[],
+            $55::bigint[], $56::bigint[], $57::bigint[], $58::bigint[], $59::text[], $60::text[], $48::bigint[])
      )
      INSERT INTO state_counts (shard, state, objects)
-     SELECT $10, state, change FROM UNNEST($11::text[], $12::bigint[]) AS counted (state, change)
+     SELECT $31, state, change FROM UNNEST($32::text[], $33::bigint[]) AS counted (state, change)
      ON CONFLICT (shard, state) DO UPDATE SET objects = state_counts.objects + excluded.objects"
 );
 
@@ -184,18 +225,17 @@ impl Work<'_> {
     /// Writes what was gathered; the text of the audit entries.
     async fn write(&self, conn: &mut PgConnection, writer: Writer<'_>) -> Result<String, Failure> {
         let Writer { numbers, shard } = writer;
-        let changes: Vec<_> = self.changes.iter().filter(|(_, change)| **change != (0, 0)).collect();
+        let of =
+            |kind: QuotaHolder| -> Vec<_> { self.used.changed().filter(|(holder, _)| holder.kind() == kind).collect() };
+        let (apps, owners) = (of(QuotaHolder::App), of(QuotaHolder::Owner));
         let moved: Vec<_> = State::ALL.into_iter().zip(self.states).filter(|(_, change)| *change != 0).collect();
-        if changes.is_empty() && moved.is_empty() && self.objects.is_empty() {
+        if apps.is_empty() && owners.is_empty() && moved.is_empty() && self.objects.is_empty() {
             if !self.lines.is_empty() {
                 self.bind_lines(sqlx::query(AUDIT), numbers).execute(conn).await?;
             }
         } else {
-            let query = self
-                .bind_lines(sqlx::query(EVERYTHING), numbers)
-                .bind(changes.iter().map(|(app, _)| app.as_str()).collect::<Vec<_>>())
-                .bind(changes.iter().map(|(_, change)| change.0).collect::<Vec<_>>())
-                .bind(changes.iter().map(|(_, change)| change.1).collect::<Vec<_>>())
+            let query = self.bind_lines(sqlx::query(EVERYTHING), numbers);
+            let query = bind_usage(bind_usage(query, &apps), &owners)
                 .bind(shard)
                 .bind(moved.iter().map(|(state, _)| state.as_str()).collect::<Vec<_>>())
                 .bind(moved.iter().map(|(_, change)| *change).collect::<Vec<_>>());
@@ -212,6 +252,13 @@ impl Work<'_> {
     fn bind_lines(&self, query: Query, numbers: &Numbers) -> Query {
         bind_lines(query, &self.lines.iter().map(|line| &**line).collect::<Vec<_>>(), numbers)
     }
+}
+
+/// The twelve columns of what holders use.
+fn bind_usage(query: Query, used: &[(&Holder, &Usage)]) -> Query {
+    let query = query.bind(used.iter().map(|(holder, _)| holder.name()).collect::<Vec<_>>());
+    let rows: Vec<[i64; 11]> = used.iter().map(|(_, usage)| values(usage)).collect();
+    (0..11).fold(query, |query, column| query.bind(rows.iter().map(|row| row[column]).collect::<Vec<_>>()))
 }
 
 /// The six columns of the audit trail.
@@ -265,31 +312,4 @@ fn bind_objects(query: Query, objects: &[&Object]) -> Result<Query, Failure> {
         .bind(each(objects, |object| int(object.revision)))
         .bind(lives)
         .bind(each(objects, |object| object.life.state().as_str())))
-}
-
-/// Locks what these apps hold, in the order of their names, and reads it. Where a row is missing it is made.
-pub(super) async fn lock_usage(
-    conn: &mut PgConnection,
-    apps: &[&AppName],
-) -> Result<BTreeMap<AppName, Usage>, Failure> {
-    let names: Vec<&str> = apps.iter().map(|app| app.as_str()).collect();
-    let mut made = false;
-    loop {
-        let sql = "SELECT app, bytes, objects FROM app_usage WHERE app = ANY($1) ORDER BY app FOR UPDATE";
-        let mut held = BTreeMap::new();
-        for row in sqlx::query(sql).bind(&names).fetch_all(&mut *conn).await? {
-            let columns = &mut PgColumns::of(&row);
-            held.insert(columns.parsed()?, Usage { bytes: columns.unsigned()?, objects: columns.unsigned()? });
-        }
-        if held.len() == apps.len() {
-            return Ok(held);
-        }
-        if made {
-            return Err(Failure::Again("an app's usage disappeared".into()));
-        }
-        let sql = "INSERT INTO app_usage (app, bytes, objects) SELECT app, 0, 0 FROM UNNEST($1::text[]) AS asked (app)
-                   ORDER BY app ON CONFLICT DO NOTHING";
-        sqlx::query(sql).bind(&names).execute(&mut *conn).await?;
-        made = true;
-    }
 }

@@ -1,11 +1,11 @@
 //! Uploads and downloads of a whole batch: what is needed is read for all of them at once, and decided in memory.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::batch::{Work, lock_usage};
+use super::batch::Work;
 use super::error::Failure;
 use super::op::{Done, Line, Op, Upload};
 use super::reads;
@@ -14,7 +14,7 @@ use crate::domain::bytes::Sha256Digest;
 use crate::domain::object::Object;
 use crate::store::columns::Columns;
 use crate::store::values::int;
-use crate::store::{Idempotency, IssueDownload, IssueOutcome};
+use crate::store::{DownloadOutcome, Idempotency, IssueDownload, IssueOutcome};
 
 /// What an idempotency key is unique within, and the key.
 type Key = (String, String, String, String);
@@ -37,13 +37,6 @@ pub(super) async fn uploads<'a>(
         .filter_map(|(at, op)| if let Op::IssueUpload(upload) = op { Some((at, &**upload)) } else { None })
         .collect();
     let mut known = known_keys(conn, &asked).await?;
-    let apps: BTreeSet<_> = asked.iter().map(|(_, upload)| &upload.object.app).collect();
-    let changed: BTreeSet<_> = work.changed().cloned().collect();
-    let apps: Vec<_> = apps.into_iter().chain(&changed).collect::<BTreeSet<_>>().into_iter().collect();
-    if apps.is_empty() {
-        return Ok(());
-    }
-    let held = lock_usage(conn, &apps).await?;
     let mut keys = Vec::new();
     for (at, upload) in asked {
         let object = &*upload.object;
@@ -54,20 +47,20 @@ pub(super) async fn uploads<'a>(
             done[at] = Done::Issued(repeated(conn, upload, *body, before, work).await?);
             continue;
         }
-        let now = work.usage(&object.app, held.get(&object.app).copied().unwrap_or_default());
-        let limit = upload.quota.bytes.min(i64::MAX as u64);
-        done[at] = Done::Issued(if now.bytes.checked_add(object.size).is_none_or(|bytes| bytes > limit) {
-            IssueOutcome::BytesExceeded(now)
-        } else if now.objects >= upload.quota.objects {
-            IssueOutcome::ObjectsExceeded(now)
-        } else {
-            work.insert(object);
-            work.record(&upload.line);
-            if let Some((key, body)) = key {
-                keys.push((key.clone(), body, object));
-                known.insert(key, (body, Before::InThisBatch(object)));
+        let counted = work.used.count(&upload.holders, &upload.quota, |used, holder, limits| {
+            used.with_upload(holder, limits, object.size, object.created_at)
+        });
+        done[at] = Done::Issued(match counted {
+            Err(met) => IssueOutcome::QuotaMet(met),
+            Ok(()) => {
+                work.insert(object);
+                work.record(&upload.line);
+                if let Some((key, body)) = key {
+                    keys.push((key.clone(), body, object));
+                    known.insert(key, (body, Before::InThisBatch(object)));
+                }
+                IssueOutcome::Issued
             }
-            IssueOutcome::Issued
         });
     }
     insert_keys(conn, keys).await
@@ -156,7 +149,7 @@ async fn insert_keys(conn: &mut PgConnection, mut keys: Vec<(Key, Sha256Digest, 
     Ok(())
 }
 
-/// See [`crate::store::Store::issue_download`]. No row is locked: the object was at its revision at one instant between
+/// See [`crate::store::Store::issue_download`]. The object's row is not locked: the object was at its revision at one instant between
 /// the question and the answer, which is all that a lock could say after the commit.
 pub(super) async fn downloads<'a>(
     conn: &mut PgConnection,
@@ -166,7 +159,7 @@ pub(super) async fn downloads<'a>(
 ) -> Result<(), Failure> {
     let ids: Vec<Uuid> = ops
         .iter()
-        .filter_map(|op| if let Op::IssueDownload(issue, _) = op { Some(issue.object.uuid()) } else { None })
+        .filter_map(|op| if let Op::IssueDownload(download) = op { Some(download.issue.object.uuid()) } else { None })
         .collect();
     if ids.is_empty() {
         return Ok(());
@@ -182,13 +175,23 @@ pub(super) async fn downloads<'a>(
     }
     let mut links = Vec::new();
     for (at, op) in ops.iter().enumerate() {
-        let Op::IssueDownload(issue, line) = op else { continue };
-        let current = revisions.get(&issue.object.uuid()) == Some(&int(issue.revision));
-        done[at] = Done::Flag(current);
-        if current {
-            work.record(line);
-            links.extend(issue.link.as_ref().map(|_| &**issue));
+        let Op::IssueDownload(download) = op else { continue };
+        let (issue, charge) = (&download.issue, &download.issue.charge);
+        if revisions.get(&issue.object.uuid()) != Some(&int(issue.revision)) {
+            done[at] = Done::Downloaded(DownloadOutcome::Changed);
+            continue;
         }
+        let counted = work.used.count(&download.holders, &charge.quota, |used, holder, limits| {
+            used.with_download(holder, limits, charge.bytes, charge.at)
+        });
+        done[at] = Done::Downloaded(match counted {
+            Err(met) => DownloadOutcome::QuotaMet(met),
+            Ok(()) => {
+                work.record(&download.line);
+                links.extend(issue.link.as_ref().map(|_| issue));
+                DownloadOutcome::Issued
+            }
+        });
     }
     insert_links(conn, &links).await
 }

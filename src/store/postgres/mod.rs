@@ -22,6 +22,7 @@ mod reads;
 pub(super) mod rows;
 pub(super) mod schema;
 mod upkeep;
+mod usage;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -34,16 +35,17 @@ use self::connect::{Limits, Use};
 use self::error::Failure;
 use self::lookups::Lookups;
 use self::numbers::Numbers;
-use self::op::{Done, Line, Op, Upload};
+use self::op::{Done, Download, Line, Op, Upload};
 use self::partitions::Month;
 use self::readers::Readers;
 use super::{
-    Advance, AdvanceOutcome, AuditQuery, ClaimJobs, DeadLetter, IssueDownload, IssueOutcome, IssueUpload, LinkHash,
-    LinkRecord, ObjectQuery, OnCommit, Statistics, Store, StoreError, TokenRecord, Usage, UseLink,
+    Advance, AdvanceOutcome, AuditQuery, ClaimJobs, DeadLetter, DownloadOutcome, Holder, IssueDownload, IssueOutcome,
+    IssueUpload, LinkHash, LinkRecord, ObjectQuery, OnCommit, RepairUsage, Statistics, Store, StoreError, TokenRecord,
+    UsageOfBoth, UsageQuery, UsageRow, UseLink,
 };
 use crate::clock::Clock;
 use crate::domain::audit::AuditEntry;
-use crate::domain::ids::{AppName, ObjectId, TokenId};
+use crate::domain::ids::{AppName, ObjectId, OwnerName, TokenId};
 use crate::domain::job::{JobKind, LeasedJob};
 use crate::domain::object::Object;
 
@@ -203,20 +205,33 @@ fn mixed_up() -> StoreError {
     StoreError::Corrupt("an operation was answered with something else".into())
 }
 
+/// The entries of a change, of which there must be one.
+fn lines(entries: Vec<AuditEntry>) -> Result<Vec<Line>, StoreError> {
+    if entries.is_empty() {
+        return Err(StoreError::Corrupt("a change without an audit entry".into()));
+    }
+    entries.into_iter().map(Line::encode).collect()
+}
+
 #[async_trait]
 impl Store for PostgresStore {
     async fn issue_upload(&self, issue: IssueUpload) -> Result<IssueOutcome, StoreError> {
         let IssueUpload { object, quota, idempotency, audit } = issue;
-        let upload = Upload { object, quota, idempotency, line: Line::encode(audit)? };
+        let holders = Holder::both(&object.app, &object.owner);
+        let upload = Upload { object, quota, idempotency, line: Line::encode(audit)?, holders };
         match self.committers.write(Op::IssueUpload(Box::new(upload))).await? {
             Done::Issued(outcome) => Ok(outcome),
             _ => Err(mixed_up()),
         }
     }
 
-    async fn issue_download(&self, issue: IssueDownload) -> Result<bool, StoreError> {
+    async fn issue_download(&self, issue: IssueDownload) -> Result<DownloadOutcome, StoreError> {
         let line = Line::encode(issue.audit.clone())?;
-        self.flag(Op::IssueDownload(Box::new(issue), line)).await
+        let holders = Holder::both(&issue.charge.app, &issue.charge.owner);
+        match self.committers.write(Op::IssueDownload(Box::new(Download { issue, line, holders }))).await? {
+            Done::Downloaded(outcome) => Ok(outcome),
+            _ => Err(mixed_up()),
+        }
     }
 
     async fn link(&self, hash: LinkHash, now: Timestamp) -> Result<Option<LinkRecord>, StoreError> {
@@ -248,10 +263,7 @@ impl Store for PostgresStore {
     }
 
     async fn advance(&self, advance: Advance) -> Result<AdvanceOutcome, StoreError> {
-        if advance.audit.is_empty() {
-            return Err(StoreError::Corrupt("a change of state without an audit entry".into()));
-        }
-        let lines = advance.audit.iter().cloned().map(Line::encode).collect::<Result<Vec<_>, _>>()?;
+        let lines = lines(advance.audit.clone())?;
         match self.committers.write(Op::Advance(Box::new(advance), lines)).await? {
             Done::Advanced(outcome) => Ok(outcome),
             _ => Err(mixed_up()),
@@ -317,8 +329,18 @@ impl Store for PostgresStore {
         self.listers.read(limit, |conn, limit| Box::pin(reads::dead_letters(conn, *limit))).await
     }
 
-    async fn usage(&self, app: &AppName) -> Result<Usage, StoreError> {
-        self.readers.read(app.clone(), |conn, app| Box::pin(reads::usage(conn, app))).await
+    async fn usage(&self, app: &AppName, owner: &OwnerName) -> Result<UsageOfBoth, StoreError> {
+        self.readers.read(Holder::both(app, owner), |conn, both| Box::pin(usage::read(conn, both))).await
+    }
+
+    async fn audit_usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
+        let mut conn = connect::for_maintenance(&self.url).await?;
+        Ok(usage::audit(&mut conn, &query).await?)
+    }
+
+    async fn repair_usage(&self, repair: RepairUsage) -> Result<(), StoreError> {
+        let audit = lines(repair.audit)?;
+        self.nothing(Op::RepairUsage(repair.rows, audit)).await
     }
 
     async fn statistics(&self) -> Result<Statistics, StoreError> {

@@ -1,6 +1,6 @@
 //! Writes on one object: the use of a link, and every change of state.
 //!
-//! An object's row is locked before its job's row, and both before any app's usage.
+//! An object's row is locked before its job's row, and both before what any app or owner uses.
 
 use sqlx::PgConnection;
 
@@ -9,11 +9,11 @@ use super::error::Failure;
 use super::jobs;
 use super::op::Line;
 use super::rows::{PgColumns, to_json};
-use crate::domain::ids::AppName;
-use crate::domain::life::{Life, State};
+use crate::domain::life::State;
 use crate::store::columns::Columns;
+use crate::store::usage::{Charge, Settled};
 use crate::store::values::int;
-use crate::store::{Advance, AdvanceOutcome, UseLink};
+use crate::store::{Advance, AdvanceOutcome, Holder, UseLink};
 
 /// See [`crate::store::Store::use_link`].
 pub(super) async fn use_link<'a>(
@@ -46,12 +46,19 @@ pub(super) async fn advance<'a>(
     work: &mut Work<'a>,
 ) -> Result<AdvanceOutcome, Failure> {
     let id = advance.object.uuid();
-    let sql = "SELECT state, app, size, held_bytes FROM objects WHERE id = $1 AND revision = $2 FOR UPDATE";
+    let sql = "SELECT app, owner, state, size, held_bytes, settled_size, created_at FROM objects
+               WHERE id = $1 AND revision = $2 FOR UPDATE";
     let found = sqlx::query(sql).bind(id).bind(int(advance.from_revision)).fetch_optional(&mut *conn).await?;
     let Some(found) = found else { return Ok(AdvanceOutcome::Conflict) };
     let columns = &mut PgColumns::of(&found);
-    let (from, app): (State, AppName) = (columns.named(State::from_name)?, columns.parsed()?);
-    let (size, held) = (columns.unsigned()?, columns.get::<Option<i64>>()?);
+    let holders = [Holder::App(columns.parsed()?), Holder::Owner(columns.parsed()?)];
+    let charge = Charge {
+        state: columns.named(State::from_name)?,
+        size: columns.unsigned()?,
+        held: columns.optional_number()?.map(i64::unsigned_abs),
+        settled: columns.optional_number()?.map(i64::unsigned_abs),
+        issued_at: columns.time()?,
+    };
     // The first write, and the last check: where the lease was lost nothing goes.
     if let Some(job) = &advance.completes
         && !jobs::remove(conn, job).await?
@@ -59,26 +66,20 @@ pub(super) async fn advance<'a>(
         return Ok(AdvanceOutcome::Conflict);
     }
     let to = advance.to.state();
-    let holds = match &advance.to {
-        Life::Visible { served, .. } => Some(int(served.size)),
-        _ if to.holds_quota() => Some(held.unwrap_or(int(size))),
-        _ => None,
-    };
-    let sql = "UPDATE objects SET state = $2, life = $3, revision = revision + 1, updated_at = $4, held_bytes = $5
-               WHERE id = $1";
+    let Settled { held, settled, change } = charge.settle(&advance.to);
+    let sql = "UPDATE objects SET state = $2, life = $3, revision = revision + 1, updated_at = $4, held_bytes = $5,
+               settled_size = $6 WHERE id = $1";
     sqlx::query(sql)
         .bind(id)
         .bind(to.as_str())
         .bind(to_json(&advance.to)?)
         .bind(advance.now.as_microsecond())
-        .bind(holds)
+        .bind(held.map(int))
+        .bind(settled.map(int))
         .execute(&mut *conn)
         .await?;
-    if holds != held {
-        let objects = i64::from(holds.is_some()) - i64::from(held.is_some());
-        work.change(&app, holds.unwrap_or(0).saturating_sub(held.unwrap_or(0)), objects);
-    }
-    work.count(Some(from), to);
+    work.settle(holders, change);
+    work.count(Some(charge.state), to);
     jobs::insert(conn, advance.object, &advance.jobs).await?;
     lines.iter().for_each(|line| work.record(line));
     Ok(AdvanceOutcome::Done)

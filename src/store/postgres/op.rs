@@ -8,14 +8,14 @@ use uuid::Uuid;
 use super::numbers;
 use super::partitions::Month;
 use crate::domain::audit::AuditEntry;
-use crate::domain::grant::QuotaLimit;
 use crate::domain::ids::TokenId;
 use crate::domain::job::LeasedJob;
 use crate::domain::object::Object;
+use crate::domain::quota::QuotaLimits;
 use crate::store::values::audit_text;
 use crate::store::{
-    Advance, AdvanceOutcome, ClaimJobs, DeadLetter, Idempotency, IssueDownload, IssueOutcome, StoreError, TokenRecord,
-    UseLink,
+    Advance, AdvanceOutcome, ClaimJobs, DeadLetter, DownloadOutcome, Holder, Idempotency, IssueDownload, IssueOutcome,
+    StoreError, TokenRecord, UsageRow, UseLink,
 };
 
 /// An audit entry with its text, encoded before it is queued: not on the committers' threads.
@@ -35,15 +35,25 @@ impl Line {
 /// A new upload.
 pub(super) struct Upload {
     pub(super) object: Arc<Object>,
-    pub(super) quota: QuotaLimit,
+    pub(super) quota: QuotaLimits,
     pub(super) idempotency: Option<Idempotency>,
     pub(super) line: Line,
+    /// Who is charged.
+    pub(super) holders: [Holder; 2],
+}
+
+/// A new download.
+pub(super) struct Download {
+    pub(super) issue: IssueDownload,
+    pub(super) line: Line,
+    /// Who is charged.
+    pub(super) holders: [Holder; 2],
 }
 
 /// A write. See the method of [`crate::store::Store`] with the same name.
 pub(super) enum Op {
     IssueUpload(Box<Upload>),
-    IssueDownload(Box<IssueDownload>, Line),
+    IssueDownload(Box<Download>),
     Audit(Line),
     UseLink(Box<UseLink>, Line),
     Advance(Box<Advance>, Vec<Line>),
@@ -56,6 +66,7 @@ pub(super) enum Op {
     DeadLetter(DeadLetter),
     Probe,
     SettingOrInsert(String, Vec<u8>),
+    RepairUsage(Vec<UsageRow>, Vec<Line>),
     Prune(Timestamp),
     PruneDeadLetters(Timestamp),
 }
@@ -63,6 +74,7 @@ pub(super) enum Op {
 /// How an operation ended.
 pub(super) enum Done {
     Issued(IssueOutcome),
+    Downloaded(DownloadOutcome),
     Advanced(AdvanceOutcome),
     Jobs(Vec<LeasedJob>),
     Flag(bool),
@@ -74,7 +86,7 @@ pub(super) enum Done {
 impl Op {
     /// Whether it is written together with others of its kind, in statements of many rows.
     pub(super) fn is_shared(&self) -> bool {
-        matches!(self, Op::IssueUpload(_) | Op::IssueDownload(..) | Op::Audit(_))
+        matches!(self, Op::IssueUpload(_) | Op::IssueDownload(_) | Op::Audit(_))
     }
 
     /// The months that its rows lie in.
@@ -90,12 +102,11 @@ impl Op {
                 months.push(Month::of_id(upload.object.id.uuid()));
                 months
             }
-            Op::Advance(_, lines) => of(lines),
-            Op::IssueDownload(_, line)
-            | Op::Audit(line)
-            | Op::UseLink(_, line)
-            | Op::CreateToken(_, line)
-            | Op::RevokeToken(_, _, line) => of(std::slice::from_ref(line)),
+            Op::Advance(_, lines) | Op::RepairUsage(_, lines) => of(lines),
+            Op::IssueDownload(download) => of(std::slice::from_ref(&download.line)),
+            Op::Audit(line) | Op::UseLink(_, line) | Op::CreateToken(_, line) | Op::RevokeToken(_, _, line) => {
+                of(std::slice::from_ref(line))
+            }
             _ => Vec::new(),
         }
     }
@@ -113,9 +124,12 @@ impl Op {
             Op::Prune(_) | Op::PruneDeadLetters(_) => (2, Uuid::nil()),
             Op::RevokeToken(..) | Op::CreateToken(..) => (3, Uuid::nil()),
             Op::SettingOrInsert(..) => (4, Uuid::nil()),
-            Op::IssueUpload(_) | Op::IssueDownload(..) | Op::Audit(_) | Op::DeadLetter(_) | Op::Probe => {
-                (5, Uuid::nil())
-            }
+            Op::IssueUpload(_)
+            | Op::IssueDownload(_)
+            | Op::RepairUsage(..)
+            | Op::Audit(_)
+            | Op::DeadLetter(_)
+            | Op::Probe => (5, Uuid::nil()),
         }
     }
 }

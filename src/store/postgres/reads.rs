@@ -18,7 +18,7 @@ use crate::domain::life::State;
 use crate::domain::object::Object;
 use crate::store::columns::{Columns, object_columns, token_columns};
 use crate::store::values::limit;
-use crate::store::{AuditQuery, DeadLetter, LinkHash, LinkRecord, ObjectQuery, Statistics, TokenRecord, Usage, names};
+use crate::store::{AuditQuery, DeadLetter, LinkHash, LinkRecord, ObjectQuery, Statistics, TokenRecord, names};
 
 fn all<T>(rows: &[PgRow], decode: impl Fn(&mut PgColumns<'_>) -> Result<T, Failure>) -> Result<Vec<T>, Failure> {
     rows.iter().map(|row| decode(&mut PgColumns::of(row))).collect()
@@ -205,13 +205,6 @@ pub(super) async fn dead_letters(conn: &mut PgConnection, count: usize) -> Resul
     all(&rows, |columns| {
         Ok(DeadLetter { source: columns.get()?, at: columns.time()?, reason: columns.get()?, body: columns.get()? })
     })
-}
-
-pub(super) async fn usage(conn: &mut PgConnection, app: &AppName) -> Result<Usage, Failure> {
-    let query = sqlx::query("SELECT bytes, objects FROM app_usage WHERE app = $1");
-    let rows = query.bind(app.as_str()).fetch_all(conn).await?;
-    let read = all(&rows, |columns| Ok(Usage { bytes: columns.unsigned()?, objects: columns.unsigned()? }));
-    Ok(read?.pop().unwrap_or_default())
 }
 
 pub(super) async fn statistics(conn: &mut PgConnection) -> Result<Statistics, Failure> {

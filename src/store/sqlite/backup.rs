@@ -22,13 +22,20 @@ const BUSY: Duration = Duration::from_secs(10);
 const MOST: usize = 20;
 
 /// What is compared with the sum of its rows: what it is, and a query for the names of what differs.
-const SUMS: [(&str, &str); 3] = [
+const SUMS: [(&str, &str); 4] = [
     (
         "the usage of app",
         "WITH held AS (SELECT app, sum(held_bytes) AS bytes, count(held_bytes) AS objects FROM objects GROUP BY app)
          SELECT app FROM held LEFT JOIN app_usage USING (app)
          WHERE held.bytes IS NOT NULL AND (held.bytes, held.objects) IS NOT (app_usage.bytes, app_usage.objects)
          UNION SELECT app FROM app_usage WHERE objects > 0 AND app NOT IN (SELECT app FROM held WHERE objects > 0)",
+    ),
+    (
+        "the usage of owner",
+        "WITH held AS (SELECT owner, sum(held_bytes) AS bytes, count(held_bytes) AS objects FROM objects GROUP BY owner)
+         SELECT owner FROM held LEFT JOIN owner_usage USING (owner)
+         WHERE held.bytes IS NOT NULL AND (held.bytes, held.objects) IS NOT (owner_usage.bytes, owner_usage.objects)
+         UNION SELECT owner FROM owner_usage WHERE objects > 0 AND owner NOT IN (SELECT owner FROM held WHERE objects > 0)",
     ),
     (
         "the count of state",
@@ -173,7 +180,7 @@ mod tests {
     fn what_does_not_add_up_is_found_and_not_copied() {
         let (dir, path) = database();
         let conn = Connection::open(&path).unwrap();
-        conn.execute("INSERT INTO app_usage VALUES ('desk', 7, 1)", []).unwrap();
+        conn.execute("INSERT INTO app_usage (app, bytes, objects) VALUES ('desk', 7, 1)", []).unwrap();
         conn.execute("INSERT INTO state_counts VALUES ('visible', 1)", []).unwrap();
         assert_eq!(check(&path).unwrap(), ["the usage of app desk", "the count of state visible"]);
         let to = dir.path().join("copy.db");

@@ -1,25 +1,25 @@
 //! What one transaction gathers: usage and counts in memory, the end of the audit trail.
 //!
-//! Usage is read once for each app and batch, changed in memory, and written once before the commit. That is exact:
+//! Usage is read once for each app, owner and batch, changed in memory, and written once before the commit. That is exact:
 //! `BEGIN IMMEDIATE` keeps every other writer out, and a batch that is rolled back takes its numbers with it.
 //! Operations check everything before they change anything here, so that a refused one leaves no trace.
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, params};
 
 use super::error::Failure;
-use super::rows::{self, uint};
+use super::rows;
 use super::trail::{AuditLine, Noted, Trail};
-use crate::domain::ids::AppName;
+use super::usage;
 use crate::domain::life::State;
 use crate::domain::object::Object;
-use crate::store::Usage;
-use crate::store::values::int;
+use crate::domain::usage::Usage;
+use crate::store::Holder;
 
 /// One open transaction.
 pub(super) struct Batch<'c> {
     pub(super) conn: &'c Connection,
-    /// By app; a batch has few.
-    usage: Vec<(AppName, Counted)>,
+    /// By app and by owner; a batch has few.
+    usage: Vec<(Holder, Counted)>,
     states: [i64; State::ALL.len()],
     trail: Trail<'c>,
     insert_object: Prepared<'c>,
@@ -58,22 +58,22 @@ impl<'c> Batch<'c> {
         }
     }
 
-    /// What the app holds, with everything that this batch has done so far.
-    pub(super) fn usage(&mut self, app: &AppName) -> Result<Usage, Failure> {
-        if let Some((_, counted)) = self.usage.iter().find(|(own, _)| own == app) {
+    /// What somebody uses, with everything that this batch has done so far.
+    pub(super) fn usage(&mut self, holder: &Holder) -> Result<Usage, Failure> {
+        if let Some((_, counted)) = self.usage.iter().find(|(own, _)| own == holder) {
             return Ok(counted.usage);
         }
-        let usage = read_usage(self.conn, app)?;
-        self.usage.push((app.clone(), Counted { usage, changed: false }));
+        let usage = usage::read(self.conn, holder)?;
+        self.usage.push((holder.clone(), Counted { usage, changed: false }));
         Ok(usage)
     }
 
-    /// Sets what the app holds from now on.
-    pub(super) fn set_usage(&mut self, app: &AppName, usage: Usage) {
+    /// Sets what somebody uses from now on.
+    pub(super) fn set_usage(&mut self, holder: &Holder, usage: Usage) {
         let now = Counted { usage, changed: true };
-        match self.usage.iter_mut().find(|(own, _)| own == app) {
+        match self.usage.iter_mut().find(|(own, _)| own == holder) {
             Some((_, counted)) => *counted = now,
-            None => self.usage.push((app.clone(), now)),
+            None => self.usage.push((holder.clone(), now)),
         }
     }
 
@@ -97,12 +97,8 @@ impl<'c> Batch<'c> {
 
     /// Writes what was gathered.
     pub(super) fn finish(self) -> Result<(), Failure> {
-        for (app, counted) in self.usage.iter().filter(|(_, counted)| counted.changed) {
-            let mut write = self.conn.prepare_cached(
-                "INSERT INTO app_usage (app, bytes, objects) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (app) DO UPDATE SET bytes = excluded.bytes, objects = excluded.objects",
-            )?;
-            write.execute(params![app.as_str(), int(counted.usage.bytes), int(counted.usage.objects)])?;
+        for (holder, counted) in self.usage.iter().filter(|(_, counted)| counted.changed) {
+            usage::write(self.conn, holder, &counted.usage)?;
         }
         for (state, change) in State::ALL.into_iter().zip(self.states).filter(|(_, change)| *change != 0) {
             let mut write = self.conn.prepare_cached(
@@ -113,11 +109,4 @@ impl<'c> Batch<'c> {
         }
         Ok(())
     }
-}
-
-/// What an app holds, as committed or as the surrounding transaction has written it.
-pub(super) fn read_usage(conn: &Connection, app: &AppName) -> Result<Usage, Failure> {
-    let mut query = conn.prepare_cached("SELECT bytes, objects FROM app_usage WHERE app = ?1")?;
-    let row = query.query_row([app.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    Ok(row.map_or(Usage::default(), |(bytes, objects)| Usage { bytes: uint(bytes), objects: uint(objects) }))
 }

@@ -19,9 +19,10 @@ mod rows;
 pub(super) mod schema;
 mod trail;
 mod upkeep;
+mod usage;
 mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -32,11 +33,12 @@ use self::readers::Readers;
 use self::trail::AuditLine;
 use self::writer::{Writer, WriterSettings};
 use super::{
-    Advance, AdvanceOutcome, AuditQuery, ClaimJobs, DeadLetter, IssueDownload, IssueOutcome, IssueUpload, LinkHash,
-    LinkRecord, ObjectQuery, OnCommit, Statistics, Store, StoreError, TokenRecord, Usage, UseLink,
+    Advance, AdvanceOutcome, AuditQuery, ClaimJobs, DeadLetter, DownloadOutcome, Holder, IssueDownload, IssueOutcome,
+    IssueUpload, LinkHash, LinkRecord, ObjectQuery, OnCommit, RepairUsage, Statistics, Store, StoreError, TokenRecord,
+    UsageOfBoth, UsageQuery, UsageRow, UseLink,
 };
 use crate::domain::audit::AuditEntry;
-use crate::domain::ids::{AppName, ObjectId, TokenId};
+use crate::domain::ids::{AppName, ObjectId, OwnerName, TokenId};
 use crate::domain::job::{JobKind, LeasedJob};
 use crate::domain::object::Object;
 
@@ -66,6 +68,8 @@ pub struct SqliteStore {
     lookups: Lookups,
     /// For those that may take long: none of them keeps a token or an object waiting.
     readers: Readers,
+    path: PathBuf,
+    busy: Duration,
 }
 
 impl SqliteStore {
@@ -81,8 +85,8 @@ impl SqliteStore {
         let path = path.to_owned();
         let lookups = Lookups::start(&path, busy, queue, deadline)?;
         let readers = Readers::new(path.clone(), busy, readers, deadline);
-        let writer = Writer::start(WriterSettings { path, busy, queue, deadline, on_commit })?;
-        Ok(Self { writer, lookups, readers })
+        let writer = Writer::start(WriterSettings { path: path.clone(), busy, queue, deadline, on_commit })?;
+        Ok(Self { writer, lookups, readers, path, busy })
     }
 
     /// Repeats a step, each in a commit of its own, until it finds nothing to do; the sum of what the steps did.
@@ -101,15 +105,25 @@ impl SqliteStore {
     }
 }
 
+/// The entries of a change, of which there must be one.
+fn lines(entries: Vec<AuditEntry>) -> Result<Vec<AuditLine>, StoreError> {
+    if entries.is_empty() {
+        return Err(StoreError::Corrupt("a change without an audit entry".into()));
+    }
+    entries.into_iter().map(AuditLine::encode).collect()
+}
+
 #[async_trait]
 impl Store for SqliteStore {
     async fn issue_upload(&self, issue: IssueUpload) -> Result<IssueOutcome, StoreError> {
         let IssueUpload { object, quota, idempotency, audit } = issue;
         let audit = AuditLine::encode(audit)?;
-        self.writer.write(move |batch| objects::issue_upload(batch, &object, quota, idempotency.as_ref(), &audit)).await
+        self.writer
+            .write(move |batch| objects::issue_upload(batch, &object, &quota, idempotency.as_ref(), &audit))
+            .await
     }
 
-    async fn issue_download(&self, issue: IssueDownload) -> Result<bool, StoreError> {
+    async fn issue_download(&self, issue: IssueDownload) -> Result<DownloadOutcome, StoreError> {
         let audit = AuditLine::encode(issue.audit.clone())?;
         self.writer.write(move |batch| objects::issue_download(batch, &issue, &audit)).await
     }
@@ -141,10 +155,7 @@ impl Store for SqliteStore {
     }
 
     async fn advance(&self, advance: Advance) -> Result<AdvanceOutcome, StoreError> {
-        if advance.audit.is_empty() {
-            return Err(StoreError::Corrupt("a change of state without an audit entry".into()));
-        }
-        let audit = advance.audit.iter().cloned().map(AuditLine::encode).collect::<Result<Vec<_>, _>>()?;
+        let audit = lines(advance.audit.clone())?;
         self.writer.write(move |batch| objects::advance(batch, &advance, &audit)).await
     }
 
@@ -212,9 +223,25 @@ impl Store for SqliteStore {
         self.readers.read(move |conn| reads::dead_letters(conn, limit)).await
     }
 
-    async fn usage(&self, app: &AppName) -> Result<Usage, StoreError> {
-        let app = app.clone();
-        self.lookups.read(move |conn| batch::read_usage(conn, &app)).await
+    async fn usage(&self, app: &AppName, owner: &OwnerName) -> Result<UsageOfBoth, StoreError> {
+        let [app, owner] = Holder::both(app, owner);
+        let read = move |conn: &rusqlite::Connection| {
+            Ok(UsageOfBoth { app: usage::read(conn, &app)?, owner: usage::read(conn, &owner)? })
+        };
+        self.lookups.read(read).await
+    }
+
+    async fn audit_usage(&self, query: UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
+        // On a connection of its own, because the readers' queries end at the deadline.
+        let (path, busy) = (self.path.clone(), self.busy);
+        let audit = move || usage::audit(&schema::open_for_reading(&path, busy)?, &query);
+        let lost = |error| StoreError::Unavailable(format!("a read was lost: {error}"));
+        Ok(tokio::task::spawn_blocking(audit).await.map_err(lost)??)
+    }
+
+    async fn repair_usage(&self, repair: RepairUsage) -> Result<(), StoreError> {
+        let audit = lines(repair.audit)?;
+        self.writer.write(move |batch| usage::repair(batch, &repair.rows, &audit)).await
     }
 
     async fn statistics(&self) -> Result<Statistics, StoreError> {

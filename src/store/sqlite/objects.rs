@@ -9,19 +9,22 @@ use super::batch::Batch;
 use super::error::Failure;
 use super::rows::{self, uint};
 use super::trail::AuditLine;
-use super::{jobs, reads};
-use crate::domain::grant::QuotaLimit;
-use crate::domain::life::{Life, State};
+use super::{jobs, reads, usage};
+use crate::domain::life::State;
 use crate::domain::object::Object;
+use crate::domain::quota::QuotaLimits;
 use crate::store::columns::Columns;
+use crate::store::usage::{Charge, Settled};
 use crate::store::values::int;
-use crate::store::{Advance, AdvanceOutcome, Idempotency, IssueDownload, IssueOutcome, Usage, UseLink};
+use crate::store::{
+    Advance, AdvanceOutcome, DownloadOutcome, Holder, Idempotency, IssueDownload, IssueOutcome, UseLink,
+};
 
 /// See [`crate::store::Store::issue_upload`].
 pub(super) fn issue_upload(
     batch: &mut Batch<'_>,
     object: &Object,
-    quota: QuotaLimit,
+    quota: &QuotaLimits,
     idempotency: Option<&Idempotency>,
     audit: &AuditLine,
 ) -> Result<IssueOutcome, Failure> {
@@ -30,14 +33,14 @@ pub(super) fn issue_upload(
     {
         return Ok(outcome);
     }
-    let held = batch.usage(&object.app)?;
-    let limit = quota.bytes.min(i64::MAX as u64);
-    let Some(bytes) = held.bytes.checked_add(object.size).filter(|bytes| *bytes <= limit) else {
-        return Ok(IssueOutcome::BytesExceeded(held));
+    let holders = Holder::both(&object.app, &object.owner);
+    let counted = usage::with_use(batch, &holders, quota, |used, holder, limits| {
+        used.with_upload(holder, limits, object.size, object.created_at)
+    })?;
+    let counted = match counted {
+        Ok(counted) => counted,
+        Err(met) => return Ok(IssueOutcome::QuotaMet(met)),
     };
-    if held.objects >= quota.objects {
-        return Ok(IssueOutcome::ObjectsExceeded(held));
-    }
     batch.insert(object)?;
     if let Some(idempotency) = idempotency {
         let mut insert = batch.conn.prepare_cached(
@@ -55,7 +58,7 @@ pub(super) fn issue_upload(
         ])?;
     }
     batch.record(audit)?;
-    batch.set_usage(&object.app, Usage { bytes, objects: held.objects + 1 });
+    usage::set(batch, &holders, counted);
     batch.count(None, object.life.state());
     Ok(IssueOutcome::Issued)
 }
@@ -93,12 +96,25 @@ fn repeated(
 }
 
 /// See [`crate::store::Store::issue_download`].
-pub(super) fn issue_download(batch: &mut Batch<'_>, issue: &IssueDownload, audit: &AuditLine) -> Result<bool, Failure> {
+pub(super) fn issue_download(
+    batch: &mut Batch<'_>,
+    issue: &IssueDownload,
+    audit: &AuditLine,
+) -> Result<DownloadOutcome, Failure> {
     let mut query = batch.conn.prepare_cached("SELECT revision FROM objects WHERE id = ?1")?;
     let revision: Option<i64> = query.query_row([issue.object.text().as_str()], |row| row.get(0)).optional()?;
     if revision != Some(int(issue.revision)) {
-        return Ok(false);
+        return Ok(DownloadOutcome::Changed);
     }
+    let charge = &issue.charge;
+    let holders = Holder::both(&charge.app, &charge.owner);
+    let counted = usage::with_use(batch, &holders, &charge.quota, |used, holder, limits| {
+        used.with_download(holder, limits, charge.bytes, charge.at)
+    })?;
+    let counted = match counted {
+        Ok(counted) => counted,
+        Err(met) => return Ok(DownloadOutcome::QuotaMet(met)),
+    };
     if let Some(link) = &issue.link {
         let mut insert = batch.conn.prepare_cached(
             "INSERT INTO links (hash, object_id, grant_id, token_id, disposition, expires_at)
@@ -114,7 +130,8 @@ pub(super) fn issue_download(batch: &mut Batch<'_>, issue: &IssueDownload, audit
         ])?;
     }
     batch.record(audit)?;
-    Ok(true)
+    usage::set(batch, &holders, counted);
+    Ok(DownloadOutcome::Issued)
 }
 
 /// See [`crate::store::Store::use_link`].
@@ -140,14 +157,22 @@ pub(super) fn advance(
     let id = advance.object.to_string();
     let found = rows::one(
         batch.conn,
-        "SELECT revision, state, app, size, held_bytes FROM objects WHERE id = ?1",
+        "SELECT revision, app, owner, state, size, held_bytes, settled_size, created_at FROM objects WHERE id = ?1",
         &[&id],
         |columns| {
-            let (revision, state) = (columns.unsigned()?, columns.named(State::from_name)?);
-            Ok((revision, state, columns.parsed()?, columns.unsigned()?, columns.optional_number()?.map(uint)))
+            let revision = columns.unsigned()?;
+            let holders = [Holder::App(columns.parsed()?), Holder::Owner(columns.parsed()?)];
+            let charge = Charge {
+                state: columns.named(State::from_name)?,
+                size: columns.unsigned()?,
+                held: columns.optional_number()?.map(uint),
+                settled: columns.optional_number()?.map(uint),
+                issued_at: columns.time()?,
+            };
+            Ok((revision, holders, charge))
         },
     )?;
-    let Some((revision, from, app, size, held)) = found else { return Ok(AdvanceOutcome::Conflict) };
+    let Some((revision, holders, charge)) = found else { return Ok(AdvanceOutcome::Conflict) };
     if revision != advance.from_revision {
         return Ok(AdvanceOutcome::Conflict);
     }
@@ -157,24 +182,19 @@ pub(super) fn advance(
         return Ok(AdvanceOutcome::Conflict);
     }
     let to = advance.to.state();
-    let holds = match &advance.to {
-        Life::Visible { served, .. } => Some(served.size),
-        _ if to.holds_quota() => Some(held.unwrap_or(size)),
-        _ => None,
-    };
+    let Settled { held, settled, change } = charge.settle(&advance.to);
     let mut update = batch.conn.prepare_cached(
-        "UPDATE objects SET state = ?2, life = ?3, revision = revision + 1, updated_at = ?4, held_bytes = ?5
-         WHERE id = ?1",
+        "UPDATE objects SET state = ?2, life = ?3, revision = revision + 1, updated_at = ?4, held_bytes = ?5,
+         settled_size = ?6 WHERE id = ?1",
     )?;
     let life = rows::life(&advance.to)?;
-    update.execute(params![id, to.as_str(), life, advance.now.as_microsecond(), holds.map(int)])?;
-    if holds != held {
-        let usage = batch.usage(&app)?;
-        let bytes = (usage.bytes + holds.unwrap_or(0)).saturating_sub(held.unwrap_or(0));
-        let objects = (usage.objects + u64::from(holds.is_some())).saturating_sub(u64::from(held.is_some()));
-        batch.set_usage(&app, Usage { bytes, objects });
+    let (held, settled) = (held.map(int), settled.map(int));
+    update.execute(params![id, to.as_str(), life, advance.now.as_microsecond(), held, settled])?;
+    for holder in holders.iter().filter(|_| !change.is_nothing()) {
+        let used = batch.usage(holder)?.settled(&change);
+        batch.set_usage(holder, used);
     }
-    batch.count(Some(from), to);
+    batch.count(Some(charge.state), to);
     if let Some(job) = &advance.completes {
         jobs::remove(batch, job)?;
     }

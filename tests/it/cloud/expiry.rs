@@ -137,7 +137,7 @@ impl Still {
     }
 
     async fn used(&self) -> (u64, u64) {
-        let usage = self.app.store.usage(&self.who.app).await.unwrap();
+        let usage = self.app.store.usage(&self.who.app, &self.who.owner).await.unwrap().app;
         (usage.bytes, usage.objects)
     }
 

@@ -11,6 +11,7 @@ const C: &str = "classifications.toml";
 const M: &str = "apps/menus.toml";
 const F: &str = "apps/forms.toml";
 const L: &str = "limits.toml";
+const O: &str = "owners.toml";
 
 const CASES: &[Case] = &[
     // Retention.
@@ -53,6 +54,27 @@ const CASES: &[Case] = &[
     (L, "[owners.marketing]", "[owners.Marketing]", "limits.toml:4:9:", "an owner cannot be named 'Marketing'"),
     (L, "[workflow]", "[workflows]", "limits.toml:2:2:", "did you mean 'workflow'?"),
     (L, "same_request_per_minute = 40", "same_request_per_minute = true", "limits.toml:1:27:", "is true or false"),
+    // Owners.
+    (
+        O,
+        "[marketing]",
+        "[marketnig]",
+        "owners.toml:1:2:",
+        "no app has the owner 'marketnig'; did you mean 'marketing'?",
+    ),
+    (O, "[marketing]", "[Marketing]", "owners.toml:1:2:", "an owner cannot be named 'Marketing'"),
+    (O, "region = \"eu\"", "region = \"The EU\"", "owners.toml:2:10:", "'region' cannot be 'The EU'"),
+    (O, "region = \"eu\"", "regoin = \"eu\"", "owners.toml:2:1:", "unknown key 'regoin' in [marketing]"),
+    (O, "\"3 GiB\"", "\"9 MiB\"", "owners.toml:4:9:", "lower 'max_size' of app 'menus'"),
+    (O, "uploads_per_hour = 500", "uploads_per_hour = 0", "owners.toml:5:20:", "at least 1"),
+    (O, "uploads_per_hour", "uploads_per_day", "owners.toml:5:1:", "keys are: bytes, objects, bytes_per_day"),
+    (
+        M,
+        "objects = 1000",
+        "objects = 1000\nbytes_per_day = \"9 MiB\"",
+        "apps/menus.toml:20:17:",
+        "raise 'bytes_per_day'",
+    ),
     // Manifests: names and keys.
     (
         M,

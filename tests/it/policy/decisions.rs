@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use vestibule::domain::grant::{Disposition, UploadMethod, UploadPermit};
 use vestibule::domain::principal::{Environment, Principal, Subject};
+use vestibule::domain::quota::{QuotaKind, Quotas};
 use vestibule::domain::refusal::{Reason, Refusal};
 use vestibule::domain::scope::Action;
 use vestibule::policy::{
@@ -181,7 +182,9 @@ fn a_permit_holds_the_place_the_class_the_life_and_the_quota() {
     );
     assert_eq!((permit.classification.as_str(), &*permit.residency), ("internal", "eu"));
     assert_eq!(permit.ttl, Duration::from_secs(300));
-    assert_eq!((permit.quota.bytes, permit.quota.objects), (1 << 30, 1000));
+    assert_eq!(permit.quota.app, Quotas::stored(1 << 30, 1000));
+    let owner = Quotas::default().with(QuotaKind::BytesStored, 3 << 30).with(QuotaKind::UploadsHour, 500);
+    assert_eq!((permit.owner.as_str(), permit.quota.owner), ("marketing", owner));
     assert_eq!(&*permit.rule, "apps/menus.toml, base.cedar:1 within-the-manifests");
 
     let mut asked = request();

@@ -76,6 +76,8 @@ fn the_guide_explains_every_key_that_there_is() {
         (manifest, "[limits]"),
         (manifest, "[limits.workflow]"),
         ("limits.toml", "[workflow]"),
+        ("owners.toml", "[marketing]"),
+        ("owners.toml", "[marketing.quota]"),
         (targets, "[images]"),
         (targets, "[clinic]"),
         (targets, "[images-test.retention]"),

@@ -6,16 +6,16 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use uuid::Uuid;
 use vestibule::domain::bytes::Sha256Digest;
-use vestibule::domain::grant::QuotaLimit;
 use vestibule::domain::ids::ObjectId;
 use vestibule::domain::life::{Life, State};
 use vestibule::domain::object::Object;
 use vestibule::domain::principal::Environment;
+use vestibule::domain::quota::{QuotaHolder, QuotaKind, QuotaMet, Quotas};
 use vestibule::domain::refusal::Reason;
 use vestibule::domain::verdict::{Finding, Verdict};
-use vestibule::store::{Advance, AdvanceOutcome, Idempotency, IssueOutcome, IssueUpload, ObjectQuery, Usage};
+use vestibule::store::{Advance, AdvanceOutcome, Idempotency, IssueOutcome, IssueUpload, ObjectQuery};
 
-use super::{Bench, QUOTA, held, stored};
+use super::{Bench, QUOTA, held, of_app, stored};
 
 pub(super) async fn an_object_reads_back_as_it_was_issued(bench: Bench) {
     let object = bench.issued("where2eat", 10).await;
@@ -50,24 +50,29 @@ pub(super) async fn every_state_reads_back_as_it_was_written(bench: Bench) {
 pub(super) async fn a_refused_upload_leaves_no_trace(bench: Bench) {
     bench.issued("where2eat", 90).await;
     let object = bench.object("where2eat", 11);
-    let mut issue = bench.issue(&object, QuotaLimit { bytes: 100, objects: 10 });
+    let mut issue = bench.issue(&object, of_app(Quotas::stored(100, 10)));
     issue.idempotency = Some(Idempotency { key: "k".into(), body: Sha256Digest::of(b"1") });
     let outcome = bench.store.issue_upload(issue.clone()).await.unwrap();
-    assert_eq!(outcome, IssueOutcome::BytesExceeded(held(90, 1)));
-    issue.quota = QuotaLimit { bytes: 1000, objects: 1 };
+    assert_eq!(outcome, met(QuotaKind::BytesStored, 100, 90));
+    issue.quota = of_app(Quotas::stored(1000, 1));
     let outcome = bench.store.issue_upload(issue.clone()).await.unwrap();
-    assert_eq!(outcome, IssueOutcome::ObjectsExceeded(held(90, 1)));
-    issue.quota.bytes = u64::MAX;
+    assert_eq!(outcome, met(QuotaKind::ObjectsStored, 1, 1));
+    issue.quota = of_app(Quotas::stored(u64::MAX, 1));
     Arc::make_mut(&mut issue.object).size = u64::MAX;
     let outcome = bench.store.issue_upload(issue.clone()).await.unwrap();
-    assert_eq!(outcome, IssueOutcome::BytesExceeded(held(90, 1)));
+    assert_eq!(outcome, met(QuotaKind::BytesStored, i64::MAX as u64, 90));
     assert_eq!(bench.store.object(object.id).await.unwrap(), None);
     assert_eq!(bench.audit(&object).await, []);
     assert_eq!(bench.usage("where2eat").await, held(90, 1));
     // The key was not spent, and the quota is met exactly.
     Arc::make_mut(&mut issue.object).size = 10;
-    issue.quota = QuotaLimit { bytes: 100, objects: 2 };
+    issue.quota = of_app(Quotas::stored(100, 2));
     assert_eq!(bench.store.issue_upload(issue).await.unwrap(), IssueOutcome::Issued);
+}
+
+/// What the app had to hear.
+fn met(kind: QuotaKind, limit: u64, used: u64) -> IssueOutcome {
+    IssueOutcome::QuotaMet(QuotaMet { holder: QuotaHolder::App, kind, limit, used, free_at: None })
 }
 
 pub(super) async fn p4_concurrent_uploads_never_exceed_the_quota(bench: Bench) {
@@ -77,15 +82,15 @@ pub(super) async fn p4_concurrent_uploads_never_exceed_the_quota(bench: Bench) {
         let bench = bench.clone();
         tasks.spawn(async move {
             let object = bench.object("where2eat", 10);
-            bench.store.issue_upload(bench.issue(&object, QuotaLimit { bytes: 505, objects: 1000 })).await.unwrap()
+            bench.store.issue_upload(bench.issue(&object, of_app(Quotas::stored(505, 1000)))).await.unwrap()
         });
     }
     let outcomes = tasks.join_all().await;
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == IssueOutcome::Issued).count(), 50);
-    let refused = IssueOutcome::BytesExceeded(held(500, 50));
+    let refused = met(QuotaKind::BytesStored, 505, 500);
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == refused).count(), 150);
     assert_eq!(bench.usage("where2eat").await, held(500, 50));
-    assert_eq!(bench.usage("other").await, Usage::default());
+    assert_eq!(bench.usage("other").await, held(0, 0));
 }
 
 pub(super) async fn an_idempotency_key_stands_for_one_request(bench: Bench) {
@@ -144,9 +149,9 @@ pub(super) async fn quota_comes_back_exactly_once(bench: Bench) {
         assert_eq!(bench.usage("where2eat").await, held(10, 1));
         let step = bench.step(&object, end(object.life.clone()));
         assert_eq!(bench.store.advance(step.clone()).await.unwrap(), AdvanceOutcome::Done);
-        assert_eq!(bench.usage("where2eat").await, Usage::default());
+        assert_eq!(bench.usage("where2eat").await, held(0, 0));
         assert_eq!(bench.store.advance(step).await.unwrap(), AdvanceOutcome::Conflict);
-        assert_eq!(bench.usage("where2eat").await, Usage::default());
+        assert_eq!(bench.usage("where2eat").await, held(0, 0));
     }
 }
 
@@ -154,7 +159,7 @@ pub(super) async fn quota_settles_at_the_actual_size(bench: Bench) {
     let object = bench.visible("where2eat", 10, 7).await;
     assert_eq!(bench.usage("where2eat").await, held(7, 1));
     bench.advanced(&object, object.life.clone().delete("done".into()).unwrap()).await;
-    assert_eq!(bench.usage("where2eat").await, Usage::default());
+    assert_eq!(bench.usage("where2eat").await, held(0, 0));
 }
 
 pub(super) async fn a_held_object_keeps_its_quota(bench: Bench) {
@@ -163,7 +168,7 @@ pub(super) async fn a_held_object_keeps_its_quota(bench: Bench) {
     let object = bench.advanced(&object, object.life.clone().give_up("no scanner".into()).unwrap()).await;
     assert_eq!(bench.usage("where2eat").await, held(10, 1));
     bench.advanced(&object, object.life.clone().delete("reviewed".into()).unwrap()).await;
-    assert_eq!(bench.usage("where2eat").await, Usage::default());
+    assert_eq!(bench.usage("where2eat").await, held(0, 0));
 }
 
 pub(super) async fn only_one_of_two_transitions_wins(bench: Bench) {

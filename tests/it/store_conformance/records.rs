@@ -8,7 +8,7 @@ use vestibule::domain::bytes::Sha256Digest;
 use vestibule::domain::job::JobKind;
 use vestibule::domain::life::State;
 use vestibule::domain::object::Object;
-use vestibule::store::{AuditQuery, DeadLetter, Idempotency, IssueOutcome, TokenHolder};
+use vestibule::store::{AuditQuery, DeadLetter, DownloadOutcome, Idempotency, IssueOutcome, TokenHolder};
 
 use super::{Bench, QUOTA};
 
@@ -157,7 +157,10 @@ pub(super) async fn old_keys_and_links_are_pruned(bench: Bench) {
     let mut issue = bench.issue(&object, QUOTA);
     issue.idempotency = Some(Idempotency { key: "k".into(), body: Sha256Digest::of(b"body") });
     bench.store.issue_upload(issue.clone()).await.unwrap();
-    assert!(bench.store.issue_download(bench.linked(&object, [1; 32]).await).await.unwrap());
+    assert_eq!(
+        bench.store.issue_download(bench.linked(&object, [1; 32]).await).await.unwrap(),
+        DownloadOutcome::Issued
+    );
     bench.clock.advance(Duration::from_secs(23 * 3600));
     assert_eq!(bench.store.prune(bench.clock.now()).await.unwrap(), 0);
     bench.clock.advance(Duration::from_secs(2 * 3600));

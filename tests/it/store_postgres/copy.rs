@@ -12,7 +12,9 @@ use vestibule::domain::life::Life;
 use vestibule::store::copy::{CopyError, sqlite_to_postgres};
 use vestibule::store::postgres::PostgresOptions;
 use vestibule::store::sqlite::{SqliteOptions, SqliteStore};
-use vestibule::store::{AuditQuery, ClaimJobs, DeadLetter, Idempotency, IssueOutcome, ObjectQuery, Store, TokenHolder};
+use vestibule::store::{
+    AuditQuery, ClaimJobs, DeadLetter, DownloadOutcome, Idempotency, IssueOutcome, ObjectQuery, Store, TokenHolder,
+};
 
 use super::Database;
 use crate::store_conformance::{Bench, QUOTA};
@@ -49,7 +51,10 @@ impl Source {
                 1 => {
                     let mut hash = [0; 32];
                     hash[..8].copy_from_slice(&at.to_le_bytes());
-                    assert!(bench.store.issue_download(bench.linked(&object, hash).await).await.unwrap());
+                    assert_eq!(
+                        bench.store.issue_download(bench.linked(&object, hash).await).await.unwrap(),
+                        DownloadOutcome::Issued
+                    );
                 }
                 _ => {}
             }
@@ -100,7 +105,8 @@ async fn everything_is_there_afterwards() {
     assert_eq!(new.dead_letters(10).await.unwrap(), old.dead_letters(10).await.unwrap());
     assert_eq!(new.setting("key").await.unwrap(), Some(vec![0, 1, 255]));
     let app = "where2eat".parse().unwrap();
-    assert_eq!(new.usage(&app).await.unwrap(), old.usage(&app).await.unwrap());
+    let owner = "marketing".parse().unwrap();
+    assert_eq!(new.usage(&app, &owner).await.unwrap(), old.usage(&app, &owner).await.unwrap());
     let sorted = |mut statistics: vestibule::store::Statistics| {
         statistics.states.sort();
         statistics

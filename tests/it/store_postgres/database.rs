@@ -110,6 +110,12 @@ impl Database {
                  WHERE coalesce(u.bytes, 0) <> coalesce(o.bytes, 0) OR coalesce(u.objects, 0) <> coalesce(o.objects, 0)",
             ),
             (
+                "usage of owners",
+                "SELECT count(*) FROM owner_usage u FULL JOIN (SELECT owner, coalesce(sum(held_bytes), 0)::bigint bytes,
+                   count(held_bytes) objects FROM objects GROUP BY owner) o USING (owner)
+                 WHERE coalesce(u.bytes, 0) <> coalesce(o.bytes, 0) OR coalesce(u.objects, 0) <> coalesce(o.objects, 0)",
+            ),
+            (
                 "states",
                 "SELECT count(*) FROM (SELECT state, sum(objects) n FROM state_counts GROUP BY state) c
                  FULL JOIN (SELECT state, count(*) n FROM objects GROUP BY state) o USING (state)

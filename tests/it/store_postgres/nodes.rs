@@ -6,13 +6,13 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use vestibule::domain::audit::AuditAction;
 use vestibule::domain::bytes::Sha256Digest;
-use vestibule::domain::grant::QuotaLimit;
 use vestibule::domain::job::JobKind;
 use vestibule::domain::life::Life;
+use vestibule::domain::quota::{QuotaKind, Quotas};
 use vestibule::store::{AdvanceOutcome, AuditQuery, ClaimJobs, Idempotency, IssueOutcome, ObjectQuery};
 
 use super::Postgres;
-use crate::store_conformance::{Bench, QUOTA};
+use crate::store_conformance::{Bench, QUOTA, mix, of_app};
 
 /// Two nodes, each with a clock of its own that stands.
 async fn two() -> (Postgres, [Arc<Bench>; 2]) {
@@ -25,7 +25,7 @@ async fn two() -> (Postgres, [Arc<Bench>; 2]) {
 async fn p4_two_nodes_together_never_give_away_more_than_the_quota() {
     let (postgres, nodes) = two().await;
     let apps = ["where2eat", "finance", "clinic"];
-    let quota = QuotaLimit { bytes: 1000, objects: 120 };
+    let quota = of_app(Quotas::stored(1000, 120));
     // So that the database itself refuses an excess, at any instant.
     postgres.database.run("ALTER TABLE app_usage ADD CHECK (bytes <= 1000)").await;
     let mut tasks = tokio::task::JoinSet::new();
@@ -39,8 +39,8 @@ async fn p4_two_nodes_together_never_give_away_more_than_the_quota() {
                 let outcome = node.store.issue_upload(node.issue(&object, quota)).await.unwrap();
                 match outcome {
                     IssueOutcome::Issued => issued += 1,
-                    IssueOutcome::BytesExceeded(usage) => {
-                        assert_eq!(usage.bytes, 1000, "refused before it was full");
+                    IssueOutcome::QuotaMet(met) => {
+                        assert_eq!((met.kind, met.used), (QuotaKind::BytesStored, 1000), "refused before it was full");
                         refused += 1;
                     }
                     other => panic!("{other:?}"),
@@ -58,6 +58,16 @@ async fn p4_two_nodes_together_never_give_away_more_than_the_quota() {
     assert!(refused > 100, "{refused}");
     postgres.database.assert_consistent().await;
     assert_eq!(postgres.database.number("SELECT sum(objects)::bigint FROM app_usage").await, held);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p4_no_mix_of_acts_on_two_nodes_exceeds_a_quota_or_loses_count() {
+    let postgres = Postgres::create().await;
+    let first = postgres.bench();
+    // One clock: of nodes whose clocks differ, each is right about its own windows.
+    let second = Arc::new(Bench { store: postgres.another().await, clock: first.clock.clone() });
+    mix(&[first, second], 12);
+    postgres.database.assert_consistent().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
