@@ -16,6 +16,7 @@ mod nodes;
 mod place;
 mod push;
 mod quickstart;
+mod quota;
 mod readers;
 mod retention;
 mod sources;

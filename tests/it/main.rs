@@ -28,6 +28,7 @@ mod http_errors;
 mod http_limits;
 mod http_objects;
 mod http_policy;
+mod http_quotas;
 mod http_records;
 mod http_tls;
 mod http_upload;
