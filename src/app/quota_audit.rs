@@ -191,7 +191,10 @@ impl App {
                 .await?;
             for judged in judged {
                 match judged {
-                    Judged::Visible(id) => _ = seen.insert(id),
+                    Judged::Visible(id, finding) => {
+                        seen.insert(id);
+                        report.findings.extend(finding);
+                    }
                     Judged::Finding(finding) => report.findings.push(finding),
                     Judged::Explained => {}
                 }
@@ -244,13 +247,13 @@ impl App {
                 _ => None,
             };
             if let Some(recorded) = recorded {
-                let found = stored.bytes.size;
-                return Ok(if recorded != found {
-                    Judged::Finding(BucketFinding::OtherSize { object: object.id, key: path, recorded, found })
-                } else if area == Area::Served {
-                    Judged::Visible(object.id)
-                } else {
-                    Judged::Explained
+                let (id, found) = (object.id, stored.bytes.size);
+                let finding = BucketFinding::OtherSize { object: id, key: path, recorded, found };
+                let finding = (recorded != found).then_some(finding);
+                return Ok(match (area, finding) {
+                    (Area::Served, finding) => Judged::Visible(id, finding),
+                    (Area::Staging, Some(finding)) => Judged::Finding(finding),
+                    (Area::Staging, None) => Judged::Explained,
                 });
             }
             for kind in [JobKind::RemoveStaged, JobKind::Purge] {
@@ -326,8 +329,8 @@ impl App {
 
 /// What is known about bytes that a listing showed.
 enum Judged {
-    /// A visible object's.
-    Visible(ObjectId),
+    /// A visible object's, and what is wrong with them.
+    Visible(ObjectId, Option<BucketFinding>),
     /// Bytes that have a reason to be there for now, or are gone.
     Explained,
     /// Something that differs.
