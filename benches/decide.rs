@@ -19,6 +19,10 @@ use vestibule::domain::principal::{Environment, Principal};
 use vestibule::domain::target::Target;
 use vestibule::policy::{Circumstances, PolicySet, UploadRequest, decide_upload};
 
+/// The allocator of the program, which an evaluation is made of.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn methods(_: &Target) -> &'static [UploadMethod] {
     &[UploadMethod::Put, UploadMethod::Post]
 }
