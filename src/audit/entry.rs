@@ -34,6 +34,9 @@ pub fn changed(mut entry: AuditEntry, object: &Object, to: &Life) -> AuditEntry 
             Finding::Infected { signature } => (Some(Reason::MalwareFound), Some(signature.clone())),
             other => (None, Some(other.as_str().to_owned())),
         },
+        Life::Visible { retained_until: Some(until), .. } => {
+            (None, Some(format!("its storage keeps it until {until}")))
+        }
         Life::Expired => (Some(Reason::UploadExpired), None),
         _ => (None, None),
     };

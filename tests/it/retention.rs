@@ -15,7 +15,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use vestibule::domain::key::Area;
 use vestibule::domain::retention::{Kept, Lock, RetentionMode};
-use vestibule::storage::StorageError;
+use vestibule::storage::{MintedUpload, StorageError};
 
 use crate::conformance::{Fixture, now};
 
@@ -57,4 +57,25 @@ async fn only_the_named_bytes_are_locked(fixture: &Fixture) {
     assert!(matches!(none, Err(StorageError::NotFound)), "{none:?}");
     assert_eq!(fixture.store.kept(&key, &bytes).await.unwrap(), Kept::default());
     fixture.store.delete(&key, bytes.version.as_deref()).await.unwrap();
+}
+
+/// What a client could try to send along with an upload.
+const WISHES: [(&str, &str); 4] = [
+    ("x-amz-object-lock-mode", "COMPLIANCE"),
+    ("x-amz-object-lock-retain-until-date", "2099-01-01T00:00:00Z"),
+    ("x-amz-object-lock-legal-hold", "ON"),
+    ("x-amz-bypass-governance-retention", "true"),
+];
+
+/// An upload that asks for more than was granted: by headers, or by fields of the form.
+fn wishing(minted: MintedUpload, wishes: &[(&'static str, &str)]) -> MintedUpload {
+    let mut minted = minted;
+    match &mut minted.fields {
+        None => minted.headers.extend(wishes.iter().map(|(name, value)| (*name, (*value).to_owned()))),
+        Some(fields) => {
+            let more = wishes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            fields.0.splice(0..0, more);
+        }
+    }
+    minted
 }

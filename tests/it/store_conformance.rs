@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use vestibule::clock::Clock;
 use vestibule::domain::audit::{AuditAction, AuditEntry, Outcome};
 use vestibule::domain::bytes::{Sha256Digest, StoredBytes};
@@ -198,7 +198,7 @@ impl Bench {
         let object = self.advanced(&object, object.life.clone().arrived(stored(actual)).unwrap()).await;
         let object = self.advanced(&object, object.life.clone().claim().unwrap()).await;
         let object = self.advanced(&object, object.life.clone().judge(self.clean(actual)).unwrap()).await;
-        self.advanced(&object, object.life.clone().promoted(stored(actual), None).unwrap()).await
+        self.advanced(&object, object.life.clone().promoted(stored(actual), kept_until()).unwrap()).await
     }
 
     fn clean(&self, size: u64) -> Verdict {
@@ -301,6 +301,11 @@ impl Bench {
     pub(crate) fn act(&self, action: AuditAction) -> AuditEntry {
         AuditEntry::new(self.clock.now(), action, Outcome::Allowed)
     }
+}
+
+/// Before when the storage keeps what these tests promote.
+fn kept_until() -> Option<Timestamp> {
+    Some("2027-02-20T14:00:00Z".parse().unwrap())
 }
 
 fn stored(size: u64) -> StoredBytes {

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use reqwest::Method;
 use serde_json::{Value, json};
 use vestibule::clock::Clock;
+use vestibule::domain::grant::UploadMethod;
 use vestibule::domain::key::Area;
 use vestibule::domain::retention::{Lock, RetentionMode};
 use vestibule::storage::embedded::{EmbeddedConfig, EmbeddedServer};
 use vestibule::storage::{ServedAttributes, StorageError};
 
-use crate::conformance::{Fixture, now};
+use crate::conformance::{Fixture, now, refused};
 use crate::gateway::{Gateway, edit_policy, edited_policies};
 use crate::harness;
 
@@ -108,4 +110,18 @@ async fn a_promoted_object_tells_its_date_and_is_deleted_by_nobody_before() {
     assert!(gateway.get(&format!("/objects/{free}")).await.1["retainedUntil"].is_null());
     assert_eq!(gateway.delete(&format!("/objects/{free}")).await.0, 204);
     assert_eq!(gateway.download(&id).await, menu);
+}
+
+#[tokio::test]
+async fn a_url_that_asks_for_a_lock_is_refused_and_writes_nothing() {
+    let (_server, _dir, fixture) = running(Clock::system()).await;
+    for method in [UploadMethod::Put, UploadMethod::Post] {
+        for wish in super::WISHES {
+            let key = fixture.key(Area::Staging, "menu.jpg");
+            let minted =
+                super::wishing(fixture.store.mint_upload(&fixture.upload(&key, method, b"menu")).unwrap(), &[wish]);
+            refused(wish.0, fixture.send(&minted, Method::PUT, b"menu").await).await;
+            assert_eq!(fixture.store.head(&key).await.unwrap(), None, "{wish:?} by {method:?}");
+        }
+    }
 }

@@ -8,12 +8,17 @@ use aws_sdk_s3::types::{
     DefaultRetention, ObjectLockConfiguration, ObjectLockEnabled, ObjectLockLegalHold, ObjectLockLegalHoldStatus,
     ObjectLockRetentionMode, ObjectLockRule,
 };
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use reqwest::Method;
+use vestibule::domain::grant::UploadMethod;
+use vestibule::domain::key::Area;
 use vestibule::domain::retention::{Kept, Retention, RetentionMode};
 use vestibule::domain::target::Target;
 use vestibule::storage::s3::iam_policy;
 use vestibule::storage::{CheckStatus, ObjectStore, StorageError};
 
-use crate::conformance::Fixture;
+use crate::conformance::{Fixture, refused};
 use crate::s3::{Bucket, open, owner, target};
 
 fn retaining(served: &Bucket, staging: &Bucket, mode: RetentionMode) -> Target {
@@ -160,4 +165,66 @@ fn the_policy_lets_the_gateway_lock_served_copies_and_never_lift_a_lock() {
     for never in ["Bypass", "PutObjectLegalHold", "PutBucketObjectLock", "s3:*"] {
         assert!(!text.contains(never), "{never}");
     }
+}
+
+#[tokio::test]
+async fn no_url_changes_retention_or_a_hold_even_where_the_bucket_knows_both() {
+    let (served, staging) = (Bucket::create_locking().await, Bucket::create_locking().await);
+    let store = open(&retaining(&served, &staging, RetentionMode::Governance)).await;
+    let fixture = Fixture::new(Arc::new(store), reqwest::Client::new()).keeping((served, staging));
+    let (key, bytes) = fixture.serve("menu.jpg", b"menu").await;
+    let lock = super::lock(RetentionMode::Governance, 600);
+    fixture.store.lock(&key, &bytes, &lock).await.unwrap();
+
+    // Not with the URL of a download, by any sub-resource or method.
+    let url = fixture.store.mint_download(&fixture.download(&key, &bytes)).unwrap().url;
+    for sub_resource in ["retention", "legal-hold", "acl", "tagging", ""] {
+        for method in [Method::PUT, Method::DELETE, Method::POST] {
+            let asked = fixture.http.request(method, format!("{}&{sub_resource}", url.expose()));
+            let asked = asked.header("x-amz-bypass-governance-retention", "true").body("<Retention/>");
+            refused(sub_resource, asked.send().await.unwrap()).await;
+        }
+    }
+    assert_eq!(fixture.store.kept(&key, &bytes).await.unwrap(), Kept { lock: Some(lock), legal_hold: false });
+
+    // Not with that of an upload, by what is sent along.
+    for wish in super::WISHES {
+        let key = fixture.key(Area::Staging, "other.jpg");
+        let minted = fixture.store.mint_upload(&fixture.upload(&key, UploadMethod::Put, b"menu")).unwrap();
+        refused(wish.0, fixture.send(&super::wishing(minted, &[wish]), Method::PUT, b"menu").await).await;
+        assert_eq!(fixture.store.head(&key).await.unwrap(), None, "{wish:?}");
+    }
+}
+
+/// Amazon refuses a field that the policy does not name. LocalStack does not compare fields with the policy at all, and so
+/// cannot show it; the policy itself is what is looked at here.
+#[tokio::test]
+async fn a_forms_policy_has_no_condition_under_which_a_lock_could_be_asked_for() {
+    let (fixture, _) = fixture().await;
+    let key = fixture.key(Area::Staging, "menu.jpg");
+    let minted = fixture.store.mint_upload(&fixture.upload(&key, UploadMethod::Post, b"menu")).unwrap();
+    let fields = minted.fields.unwrap().0;
+    let policy = fields.iter().find_map(|(name, value)| (name == "policy").then_some(value)).unwrap();
+    let policy: serde_json::Value = serde_json::from_slice(&BASE64.decode(policy).unwrap()).unwrap();
+    let mut named: Vec<String> = Vec::new();
+    for condition in policy["conditions"].as_array().unwrap() {
+        match condition {
+            serde_json::Value::Object(one) => named.extend(one.keys().cloned()),
+            other => named.push(other[0].as_str().unwrap().to_owned()),
+        }
+    }
+    named.sort();
+    let expected = [
+        "Content-Type",
+        "bucket",
+        "content-length-range",
+        "key",
+        "x-amz-algorithm",
+        "x-amz-checksum-algorithm",
+        "x-amz-checksum-sha256",
+        "x-amz-credential",
+        "x-amz-date",
+        "x-grant-id",
+    ];
+    assert_eq!(named, expected);
 }

@@ -15,7 +15,7 @@ use vestibule::domain::refusal::Reason;
 use vestibule::domain::verdict::{Finding, Verdict};
 use vestibule::store::{Advance, AdvanceOutcome, Idempotency, IssueOutcome, IssueUpload, ObjectQuery};
 
-use super::{Bench, QUOTA, held, of_app, stored};
+use super::{Bench, QUOTA, held, kept_until, of_app, stored};
 
 pub(super) async fn an_object_reads_back_as_it_was_issued(bench: Bench) {
     let object = bench.issued("where2eat", 10).await;
@@ -35,7 +35,12 @@ pub(super) async fn every_state_reads_back_as_it_was_written(bench: Bench) {
     let visible = bench.visible("where2eat", 10, 12).await;
     assert_eq!(
         visible.life,
-        Life::Visible { served: stored(12), verdict: Some(bench.clean(12)), review: None, retained_until: None }
+        Life::Visible {
+            served: stored(12),
+            verdict: Some(bench.clean(12)),
+            review: None,
+            retained_until: kept_until()
+        }
     );
     assert_eq!((visible.revision, visible.updated_at), (4, bench.clock.now()));
     let object = bench.issued("where2eat", 10).await;
