@@ -1,6 +1,6 @@
 //! `vestibule generate DIR`: the documents that are made from the code.
 //!
-//! The error table, the enforcement table and both API descriptions. They are committed, and `make check` fails where
+//! The error table, the enforcement table, the decision matrix of the example policies and both API descriptions. They are committed, and `make check` fails where
 //! they differ from what this writes.
 
 use std::fmt::Write;
@@ -12,18 +12,24 @@ use crate::http;
 use crate::storage::Provider;
 use crate::storage::enforcement::{CIRCUMSTANCES, Constraint, Enforced};
 
-use super::Failure;
+use super::{Failure, policy};
 
 #[derive(clap::Args)]
 pub(super) struct Generate {
     /// The directory, for example docs.
     dir: PathBuf,
+    /// The policy directory of the decision matrix.
+    #[arg(long, default_value = "policies")]
+    policies: PathBuf,
 }
 
 impl Generate {
     pub(super) fn run(self) -> Result<(), Failure> {
         write(&self.dir, "errors.md", &errors())?;
         write(&self.dir, "enforcement.md", &enforcement())?;
+        let matrix = policy::matrix_of(&self.policies)?;
+        let made = "<!-- made by `vestibule generate docs` from policies/; do not edit -->\n";
+        write(&self.dir, "decision-matrix.md", &format!("{made}{matrix}"))?;
         for (name, description) in
             [("openapi.json", http::public_description()), ("openapi-admin.json", http::admin_description())]
         {

@@ -37,7 +37,7 @@ enum Command {
     Serve(ConfigFile),
     /// Run everything on this machine: SQLite, a store inside the process, a local clamd.
     Dev(dev::Dev),
-    /// Look at a policy directory.
+    /// Check, test and explain policies, and compare them, before they go live.
     #[command(subcommand)]
     Policy(policy::Policy),
     /// Create, list and revoke tokens.
@@ -114,7 +114,7 @@ pub fn run() -> ExitCode {
         match cli.command {
             Command::Serve(file) => Box::pin(serve::run(&file)).await,
             Command::Dev(dev) => Box::pin(dev.run()).await,
-            Command::Policy(policy) => policy.run(),
+            Command::Policy(policy) => Box::pin(policy.run()).await,
             Command::Token(token) => token.run().await,
             Command::Target(target) => target.run().await,
             Command::Scanner(scanner) => scanner.run().await,

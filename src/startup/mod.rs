@@ -14,6 +14,8 @@ mod targets;
 
 use std::sync::Arc;
 
+use secrecy::SecretString;
+
 use crate::app::{AnonymousRefusals, App, HealthBoard, LimitRefusals, ScannerState, Settings, Targets, Work};
 use crate::audit::JsonLines;
 use crate::clock::Clock;
@@ -144,20 +146,43 @@ fn open_limiter(config: &Config, clock: &Clock) -> Result<Limiter, StartError> {
     redis.map(|redis| Limiter::Redis(Box::new(redis))).map_err(StartError::Limits)
 }
 
+/// The database that the configuration names, for whoever only reads: nothing is created, migrated or written.
+///
+/// # Errors
+/// [`StoreError`] where it cannot be used, or where its schema is not this program's.
+pub async fn open_store_as_it_is(config: &Config, clock: &Clock) -> Result<Arc<dyn Store>, StoreError> {
+    match &config.store.url {
+        None => Ok(Arc::new(SqliteStore::open_as_it_is(&config.store.sqlite(), SqliteOptions::default())?)),
+        Some(url) => Ok(Arc::new(open_postgres(config, url, clock, None).await?)),
+    }
+}
+
 /// The database that the configuration names. A SQLite file is brought up to date; PostgreSQL only where that is asked
 /// for, since another node may still be running the version before.
 async fn open_store(config: &Config, clock: &Clock, on_commit: Option<OnCommit>) -> Result<Arc<dyn Store>, StoreError> {
     let Some(url) = &config.store.url else {
         return Ok(Arc::new(SqliteStore::open(&config.store.sqlite(), SqliteOptions::default(), on_commit)?));
     };
-    let url = PostgresUrl::parse(url).map_err(|mistake| StoreError::Schema(format!("store.url: {mistake}")))?;
     if config.store.migrate {
-        let done = postgres::migrate(&url, clock.now()).await?;
+        let done = postgres::migrate(&postgres_url(url)?, clock.now()).await?;
         if !done.is_empty() {
             tracing::info!(migrations = ?done, "the schema was brought up to date");
         }
     }
+    Ok(Arc::new(open_postgres(config, url, clock, on_commit).await?))
+}
+
+fn postgres_url(url: &SecretString) -> Result<PostgresUrl, StoreError> {
+    PostgresUrl::parse(url).map_err(|mistake| StoreError::Schema(format!("store.url: {mistake}")))
+}
+
+async fn open_postgres(
+    config: &Config,
+    url: &SecretString,
+    clock: &Clock,
+    on_commit: Option<OnCommit>,
+) -> Result<PostgresStore, StoreError> {
     let (committers, readers) = (config.store.committers, config.store.readers);
     let options = PostgresOptions { committers, readers, ..PostgresOptions::default() };
-    Ok(Arc::new(PostgresStore::open(url, options, clock.clone(), on_commit).await?))
+    PostgresStore::open(postgres_url(url)?, options, clock.clone(), on_commit).await
 }

@@ -39,6 +39,7 @@ mod limits;
 mod main_job;
 mod operations;
 mod policy;
+mod policy_diff;
 mod quota;
 mod recovery;
 mod reload;

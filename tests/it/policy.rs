@@ -7,6 +7,7 @@ mod cases;
 mod cedar;
 mod decisions;
 mod docs;
+mod explain;
 mod limits;
 mod owners;
 mod properties;

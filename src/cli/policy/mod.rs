@@ -3,6 +3,9 @@
 //! None of these commands needs a running gateway, and none changes anything.
 
 mod check;
+mod diff;
+mod explain;
+mod matrix;
 mod test;
 
 use std::fmt::Write;
@@ -20,15 +23,21 @@ use super::Failure;
 pub(super) enum Policy {
     Check(check::Check),
     Test(test::Test),
+    Explain(explain::Explain),
+    Matrix(matrix::Matrix),
+    Diff(diff::Diff),
     /// Print what Cedar policies can see, for vestibule.cedarschema beside them.
     Schema,
 }
 
 impl Policy {
-    pub(super) fn run(self) -> Result<(), Failure> {
+    pub(super) async fn run(self) -> Result<(), Failure> {
         match self {
             Policy::Check(check) => check.run(),
             Policy::Test(test) => test.run(),
+            Policy::Explain(explain) => explain.run(),
+            Policy::Matrix(matrix) => matrix.run(),
+            Policy::Diff(diff) => diff.run().await,
             Policy::Schema => {
                 print!("{}", policy::CEDAR_SCHEMA);
                 Ok(())
@@ -36,6 +45,8 @@ impl Policy {
         }
     }
 }
+
+pub(super) use matrix::matrix_of;
 
 /// Which upload methods a target's provider can sign.
 fn methods(target: &Target) -> &'static [UploadMethod] {

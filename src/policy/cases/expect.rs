@@ -3,10 +3,7 @@
 //! Rules are compared without their line, so that an edit above a rule breaks no case. Of an allowing answer, which may
 //! name several rules, one is enough.
 
-use std::time::Duration;
-
 use crate::domain::refusal::{Reason, Refusal};
-use crate::policy::units::show_duration;
 
 use super::question::Permitted;
 
@@ -19,22 +16,8 @@ pub struct Expected {
     pub code: Option<Reason>,
     /// The rule that decides: `apps/where2eat.toml types`, or a Cedar policy as `base.cedar forbid-unattested`.
     pub rule: Option<String>,
-    /// How long the URL may live.
-    pub ttl: Option<Duration>,
-    /// Whether it is a one-time link.
-    pub one_time: Option<bool>,
-    /// How a browser treats a download.
-    pub disposition: Option<String>,
-    /// Whose quota an upload is charged to.
-    pub owner: Option<String>,
-    /// Where an upload will lie.
-    pub prefix: Option<String>,
-    /// In which bucket or container.
-    pub target: Option<String>,
-    /// The class that applies.
-    pub classification: Option<String>,
-    /// Where the data resides.
-    pub residency: Option<String>,
+    /// Terms of a permit by their names in [`Permitted::terms`].
+    pub terms: Vec<(&'static str, String)>,
 }
 
 /// `apps/a.toml types` from `apps/a.toml:12 types`.
@@ -77,26 +60,11 @@ impl Expected {
     }
 
     fn permit_differs(&self, permitted: &Permitted) -> Option<String> {
-        let mut wrong = Vec::new();
-        let mut compare = |what: &str, expected: Option<String>, got: Option<String>| {
-            if let Some(expected) = expected.filter(|expected| got.as_ref() != Some(expected)) {
-                let got = got.unwrap_or_else(|| "nothing of the kind".to_owned());
-                wrong.push(format!("{what} {expected}, got {got}"));
-            }
+        let differs = |(name, got): &(&str, String)| {
+            let expected = self.terms.iter().find(|(own, _)| own == name).map(|(_, expected)| expected)?;
+            (expected != got).then(|| format!("{name} {expected}, got {got}"))
         };
-        let text = |text: &Option<String>| text.clone();
-        compare("ttl", self.ttl.map(show_duration), permitted.ttl.map(show_duration));
-        compare("one_time", self.one_time.map(|b| b.to_string()), permitted.one_time.map(|b| b.to_string()));
-        compare("disposition", text(&self.disposition), permitted.disposition.map(|own| own.as_str().to_owned()));
-        compare("owner", text(&self.owner), permitted.owner.as_ref().map(ToString::to_string));
-        compare("prefix", text(&self.prefix), permitted.prefix.as_ref().map(ToString::to_string));
-        compare("target", text(&self.target), permitted.target.as_ref().map(ToString::to_string));
-        compare(
-            "classification",
-            text(&self.classification),
-            permitted.classification.as_ref().map(ToString::to_string),
-        );
-        compare("residency", text(&self.residency), permitted.residency.as_ref().map(ToString::to_string));
+        let mut wrong: Vec<String> = permitted.terms().iter().filter_map(differs).collect();
         if let Some(rule) = &self.rule
             && !permitted.rule.split(", ").any(|own| without_line(own) == *rule)
         {

@@ -6,6 +6,8 @@
 //! they are no part of the set that is put in force.
 
 mod expect;
+mod explain;
+mod matrix;
 mod mutate;
 mod mutations;
 mod question;
@@ -15,6 +17,8 @@ mod source;
 mod statements;
 
 pub use expect::Expected;
+pub use explain::{Decider, Explanation, Possible, explain};
+pub use matrix::matrix;
 pub use mutations::{MutationReport, Unnoticed, mutations};
 pub use question::{About, Asked, Methods, ObjectFacts, Permitted, Question};
 pub use run::{Case, CaseReport, Failed, run};

@@ -26,6 +26,7 @@ use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::scope::{Action, Scope};
 use crate::domain::target::Target;
 use crate::policy::bodies::{DownloadBody, UploadBody, invalid, list_prefix};
+use crate::policy::units::show_duration;
 use crate::policy::{
     Circumstances, Manifest, PolicySet, UploadRequest, decide_download, decide_exchange, decide_list, decide_on_object,
     decide_review, decide_upload,
@@ -64,6 +65,19 @@ impl Asked {
             Asked::Delete(_) => "delete",
             Asked::Release(_) => "release",
             Asked::Exchange(..) => "exchange",
+        }
+    }
+}
+
+impl Asked {
+    /// What a scope must allow; none where no token's scope is looked at.
+    pub(super) fn action(&self) -> Option<Action> {
+        match self {
+            Asked::Upload(_) => Some(Action::Write),
+            Asked::Download(..) => Some(Action::Read),
+            Asked::List(_) => Some(Action::List),
+            Asked::Delete(_) => Some(Action::Delete),
+            Asked::Release(_) | Asked::Exchange(..) => None,
         }
     }
 }
@@ -156,6 +170,25 @@ pub struct Permitted {
     pub residency: Option<Arc<str>>,
 }
 
+impl Permitted {
+    /// Everything but the rule, as text; the same names in the same order for every answer.
+    pub fn terms(&self) -> [(&'static str, String); 8] {
+        fn text<T: ToString>(value: Option<&T>) -> String {
+            value.map_or_else(|| "none".to_owned(), ToString::to_string)
+        }
+        [
+            ("ttl", text(self.ttl.map(show_duration).as_ref())),
+            ("one_time", text(self.one_time.as_ref())),
+            ("disposition", text(self.disposition.map(Disposition::as_str).as_ref())),
+            ("owner", text(self.owner.as_ref())),
+            ("prefix", text(self.prefix.as_ref())),
+            ("target", text(self.target.as_ref())),
+            ("classification", text(self.classification.as_ref())),
+            ("residency", text(self.residency.as_ref())),
+        ]
+    }
+}
+
 impl Question {
     /// Asks the set.
     ///
@@ -171,7 +204,7 @@ impl Question {
                 Ok(Permitted {
                     rule: permit.rule,
                     ttl: Some(permit.ttl),
-                    owner: owner_of(set, &self.app),
+                    owner: Some(permit.owner),
                     prefix: Some(permit.prefix),
                     target: Some(permit.target),
                     classification: Some(permit.classification),

@@ -17,6 +17,7 @@ use crate::policy::bodies::{DownloadBody, UploadBody};
 use crate::policy::classes::values;
 use crate::policy::mistake::one_of;
 use crate::policy::reader::{At, File, Section, boolean, choice, count, duration, length, moment, read_text, text};
+use crate::policy::units::show_duration;
 
 use super::expect::Expected;
 use super::question::{About, Asked, ObjectFacts, Question};
@@ -79,7 +80,7 @@ pub(super) fn read_question(file: &File<'_>) -> Option<Question> {
     root.optional("code", plain);
     root.optional("rule", plain);
     if let Some(section) = root.section("permits") {
-        read_permits(section, &mut Expected::default());
+        read_permits(section);
     }
     root.finish();
     question
@@ -157,7 +158,7 @@ fn read_asked(file: &File<'_>, section: &mut Section<'_>, own: Draft) -> Option<
         file.mistake(at, "no app asks", "add for example app = \"where2eat\", here or at the top of the file");
     }
     let workflow = own.workflow.map_or_else(|| USUAL_WORKFLOW.parse().ok(), Some);
-    let time = own.time.map_or_else(|| USUAL_TIME.parse().ok(), Some);
+    let time = own.time.or_else(usual_time);
     Some(Question {
         asked: asked?,
         app: own.app?,
@@ -257,18 +258,13 @@ fn read_expected(file: &File<'_>, section: &mut Section<'_>) -> Option<Expected>
         })
     });
     let rule = section.optional("rule", plain);
-    let mut expected = Expected::default();
-    let permits = section.section("permits").map(|own| {
-        let at = own.at;
-        read_permits(own, &mut expected);
-        at
-    });
+    let permits = section.section("permits").map(|own| (own.at, read_permits(own)));
     let allow = expect?.value;
     if let Some(code) = code.as_ref().filter(|_| allow) {
         file.mistake(code.at, "'code' is of refusals, and the case expects \"allow\"", "remove it, or expect \"deny\"");
     }
-    if let Some(at) = permits.filter(|_| !allow) {
-        file.mistake(at, "'permits' is of permits, and the case expects \"deny\"", "remove it, or expect \"allow\"");
+    if let Some((at, _)) = permits.as_ref().filter(|_| !allow) {
+        file.mistake(*at, "'permits' is of permits, and the case expects \"deny\"", "remove it, or expect \"allow\"");
     }
     if !allow && code.is_none() {
         file.mistake(
@@ -277,20 +273,21 @@ fn read_expected(file: &File<'_>, section: &mut Section<'_>) -> Option<Expected>
             "add for example code = \"size_not_allowed\"",
         );
     }
-    Some(Expected { allow, code: code.map(value), rule: rule.map(value), ..expected })
+    let terms = permits.map(|(_, terms)| terms).unwrap_or_default();
+    Some(Expected { allow, code: code.map(value), rule: rule.map(value), terms })
 }
 
-fn read_permits(mut section: Section<'_>, expected: &mut Expected) {
-    expected.ttl = section.optional("ttl", duration).map(value);
-    expected.one_time = section.optional("one_time", boolean).map(value);
-    let mut words = |key| section.optional(key, plain).map(value);
-    expected.disposition = words("disposition");
-    expected.owner = words("owner");
-    expected.prefix = words("prefix");
-    expected.target = words("target");
-    expected.classification = words("classification");
-    expected.residency = words("residency");
+/// The terms of a permit, as [`super::question::Permitted::terms`] names them.
+fn read_permits(mut section: Section<'_>) -> Vec<(&'static str, String)> {
+    let mut terms = Vec::new();
+    let ttl = section.optional("ttl", duration).map(|found| show_duration(found.value));
+    let one_time = section.optional("one_time", boolean).map(|found| found.value.to_string());
+    terms.extend([("ttl", ttl), ("one_time", one_time)]);
+    for key in ["disposition", "owner", "prefix", "target", "classification", "residency"] {
+        terms.push((key, section.optional(key, plain).map(value)));
+    }
     section.finish();
+    terms.into_iter().filter_map(|(key, term)| Some((key, term?))).collect()
 }
 
 impl Draft {
@@ -371,6 +368,11 @@ fn over(own: ObjectFacts, usual: &ObjectFacts) -> ObjectFacts {
         user: own.user.or(usual.user),
         unscannable: own.unscannable || usual.unscannable,
     }
+}
+
+/// When a case happens that does not say.
+pub(super) fn usual_time() -> Option<Timestamp> {
+    USUAL_TIME.parse().ok()
 }
 
 fn value<T>(found: At<T>) -> T {

@@ -89,6 +89,15 @@ impl SqliteStore {
         Ok(Self { writer, lookups, readers, path, busy })
     }
 
+    /// Opens a file that is there and up to date, and changes nothing by that. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] where it is not there; [`StoreError::Schema`] where it is not up to date.
+    pub fn open_as_it_is(path: &Path, options: SqliteOptions) -> Result<Self, StoreError> {
+        schema::is_current(path, options.busy)?;
+        Self::open(path, options, None)
+    }
+
     /// Repeats a step, each in a commit of its own, until it finds nothing to do; the sum of what the steps did.
     async fn in_steps(
         &self,

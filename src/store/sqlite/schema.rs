@@ -78,6 +78,21 @@ fn tune(conn: &Connection) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Refuses a file whose schema is not the one that this program knows, without touching it.
+pub(super) fn is_current(path: &Path, busy: Duration) -> Result<(), Failure> {
+    if !path.exists() {
+        return Err(Failure::Away(format!("there is no file {}", path.display())));
+    }
+    let found: i64 = open_for_reading(path, busy)?.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let known = MIGRATIONS.len();
+    if usize::try_from(found).ok() != Some(known) {
+        return Err(Failure::Refused(format!(
+            "the database has schema version {found} and this program knows {known}; start its gateway first"
+        )));
+    }
+    Ok(())
+}
+
 fn migrate(conn: &mut Connection) -> Result<(), Failure> {
     let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let found: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;

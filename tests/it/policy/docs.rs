@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use vestibule::policy::cases::{PolicyFiles, run};
 use vestibule::policy::{PolicySet, check};
 
 use super::{Files, base, write};
@@ -40,6 +41,16 @@ fn the_snippets_of_the_guide_make_a_directory_that_loads() {
     assert!(files.len() >= 3, "{:?}", files.keys());
     let report = check(write(&files).path());
     assert!(report.is_good(), "{report}");
+}
+
+#[test]
+fn the_cases_of_the_guide_go_as_it_says() {
+    let dir = write(&snippets(&guide()));
+    let files = PolicyFiles::read(dir.path()).unwrap();
+    let set = files.set().unwrap();
+    let cases = files.cases(&set).unwrap();
+    let report = run(&set, &cases, "", super::methods);
+    assert!(report.is_good() && report.cases >= 4, "{report}");
 }
 
 #[test]
