@@ -14,6 +14,7 @@
 
 use std::collections::BTreeSet;
 
+use cedar_policy::Policy;
 use serde_json::Value;
 
 use super::ask::{Asked, Asker, Fact, Question};
@@ -26,18 +27,22 @@ pub(super) struct Sight {
     words: BTreeSet<String>,
     /// Whether a policy compares the context as a whole.
     whole_context: bool,
+    /// Whether a policy names a single object.
+    objects: bool,
 }
 
 impl Sight {
-    /// Adds a policy, in Cedar's JSON form.
-    pub(super) fn add(&mut self, policy: &Value) {
-        self.walk(policy, false);
+    /// Adds a policy, with its JSON form.
+    pub(super) fn add(&mut self, policy: &Policy, json: &Value) {
+        self.objects |= policy.entity_literals().iter().any(|uid| uid.type_name().basename() == "Object");
+        self.walk(json, false);
     }
 
     /// Sees what the other one sees.
     pub(super) fn join(&mut self, other: &Sight) {
         self.words.extend(other.words.iter().cloned());
         self.whole_context |= other.whole_context;
+        self.objects |= other.objects;
     }
 
     /// `read` says that the value stands where an attribute of it is read.
@@ -72,7 +77,7 @@ impl Sight {
 
     /// What the answer of this slice can depend on; `None` where nothing is remembered.
     pub(super) fn key(&self, slice: u32, question: &Question<'_>) -> Option<Vec<u8>> {
-        if self.words.contains("Object") {
+        if self.objects {
             return None;
         }
         let mut key = Key(Vec::with_capacity(192));

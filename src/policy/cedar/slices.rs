@@ -102,7 +102,7 @@ fn slice<'p>(number: u32, policies: impl Iterator<Item = &'p Sorted<'p>>) -> Res
 
 fn sort<'p>(policy: &'p Policy, json: &serde_json::Value) -> Sorted<'p> {
     let mut sight = Sight::default();
-    sight.add(json);
+    sight.add(policy, json);
     let named = |uids: Vec<EntityUid>| {
         Act::ALL.into_iter().filter(|act| uids.iter().any(|uid| uid.id().unescaped() == act.as_str())).collect()
     };

@@ -242,10 +242,28 @@ fn a_comparison_with_the_whole_context_makes_everything_seen() {
     // Strict validation refuses it today, since a part of every context may be absent; nothing here relies on that.
     for (text, seen) in [(WHOLE, true), (MANY_READ, false)] {
         let mut sight = super::sight::Sight::default();
-        sight.add(&cedar_policy::Policy::parse(None, text).expect("a policy").to_json().expect("its JSON form"));
+        let policy = cedar_policy::Policy::parse(None, text).expect("a policy");
+        sight.add(&policy, &policy.to_json().expect("its JSON form"));
         assert_eq!(sight.names("contentType"), seen, "{text}");
     }
     assert!(!super::sight::Sight::default().names("time"));
+}
+
+#[test]
+fn what_names_a_single_object_is_never_remembered_and_what_names_their_type_is() {
+    let (menus, marketing) = (name("menus"), name("marketing"));
+    let sight_of = |text: &str| {
+        let rules = rules(text, &[(&menus, &marketing)]);
+        let operator = Operator { token: Principal::example().token, name: "rita".into() };
+        let (who, asked) = (Asker::Operator(&operator), Asked::App);
+        let question =
+            Question { act: Act::List, who, app: &menus, owner: &marketing, region: None, asked, context: &[] };
+        rules.slices.of(&menus, Act::List).sight.key(1, &question).is_some()
+    };
+    assert!(sight_of(WITH_PATH) && sight_of(WITH_TIME));
+    assert!(!sight_of(WITH_OBJECT));
+    let inside = r#"@id("x") forbid (principal, action, resource) when { resource in Object::"new" };"#;
+    assert!(!sight_of(inside));
 }
 
 #[test]
