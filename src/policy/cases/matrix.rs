@@ -57,7 +57,7 @@ fn table(text: &mut String, set: &PolicySet, app: &Manifest, methods: Methods) {
         }
     }
     for (at, rule) in rules.iter().enumerate() {
-        let _ = write!(text, "{}{}. {rule}\n", if at == 0 { "\n" } else { "" }, at + 1);
+        let _ = writeln!(text, "{}{}. {rule}", if at == 0 { "\n" } else { "" }, at + 1);
     }
 }
 
