@@ -120,7 +120,7 @@ impl App {
             entry.classification = entry.classification.or_else(|| asked.classification.clone());
             entry.lawful_basis = entry.lawful_basis.or_else(|| asked.lawful_basis.clone());
         }
-        entry.request = asked.map(Box::new);
+        entry.request = asked.map(|asked| Box::new(asked.without_tokens()));
         metrics::counter!("vestibule_refused_total", "code" => refusal.reason.code()).increment(1);
         if matches!(refusal.reason, Reason::DatabaseUnavailable | Reason::Overloaded) {
             // The answer says that the database is away already. Often only a read was late, and the record succeeds.

@@ -10,6 +10,7 @@ use super::grant::{Disposition, UploadMethod};
 use super::ids::ClassName;
 use super::key::Prefix;
 use super::media::MediaType;
+use super::text::without_tokens;
 
 /// The parts of a request that a rule can look at; what it did not say is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,4 +43,15 @@ pub struct AskedFor {
     /// Whether a one-time link was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub one_time: Option<bool>,
+}
+
+impl AskedFor {
+    /// The same without a path or a type in which somebody wrote a token: tokens reach no record.
+    #[must_use]
+    pub fn without_tokens(mut self) -> Self {
+        let clean = |text: &str| without_tokens(text) == text;
+        self.path = self.path.filter(|path| clean(path.as_str()));
+        self.content_type = self.content_type.filter(|media| clean(media.as_str()));
+        self
+    }
 }
