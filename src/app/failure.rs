@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::audit;
 use crate::domain::asked::AskedFor;
-use crate::domain::audit::{AuditAction, Outcome};
+use crate::domain::audit::{AuditAction, AuditEntry, Outcome};
 use crate::domain::object::Object;
 use crate::domain::principal::{Operator, Principal};
 use crate::domain::refusal::{Reason, Refusal};
@@ -117,8 +117,7 @@ impl App {
             entry = entry.about_object(object);
         }
         if let Some(asked) = &asked {
-            entry.classification = entry.classification.or_else(|| asked.classification.clone());
-            entry.lawful_basis = entry.lawful_basis.or_else(|| asked.lawful_basis.clone());
+            entry = self.foreseen(who, action, asked, entry);
         }
         entry.request = asked.map(|asked| Box::new(asked.without_tokens()));
         metrics::counter!("vestibule_refused_total", "code" => refusal.reason.code()).increment(1);
@@ -138,6 +137,18 @@ impl App {
             Ok(()) => refusal,
             Err(error) => error.into(),
         }
+    }
+
+    /// Adds what a request named: its class and its lawful basis, and for an upload, where it would have lain.
+    fn foreseen(&self, who: Refused<'_>, action: AuditAction, asked: &AskedFor, mut entry: AuditEntry) -> AuditEntry {
+        entry.classification = entry.classification.or_else(|| asked.classification.clone());
+        entry.lawful_basis = asked.lawful_basis.clone().or(entry.lawful_basis);
+        if let (Refused::Principal(who), AuditAction::RequestUpload) = (who, action) {
+            let (class, place) = self.policies.current().usual(who);
+            entry.classification = entry.classification.or(class);
+            entry.residency = entry.residency.or(place);
+        }
+        entry
     }
 
     /// Records that someone unknown, or known too late, was refused. For refusals before any use case begins.

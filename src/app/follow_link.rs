@@ -56,7 +56,9 @@ impl App {
         let object = self.store.object(link.object).await?.ok_or_else(dead_link)?;
         let object = seen.insert(object);
 
-        let request = DownloadRequest { disposition: Some(link.disposition), one_time: true };
+        let lawful_basis = link.lawful_basis.as_deref().and_then(policy::known_basis);
+        let disposition = Some(link.disposition);
+        let request = DownloadRequest { disposition, one_time: true, lawful_basis };
         let circumstances = context.circumstances(now);
         let permit = policy::decide_download(&self.policies.current(), principal, object, &request, &circumstances)
             .map_err(|_| dead_link())?;
@@ -70,6 +72,7 @@ impl App {
             .by_principal(principal)
             .about_object(object);
         audit.rule = Some(permit.rule.clone());
+        audit.lawful_basis = permit.lawful_basis;
         audit.grant_id = Some(grant.id);
         let used = UseLink { hash, now, object: object.id, revision: object.revision, audit };
         if !self.store.use_link(used).await? {

@@ -31,17 +31,15 @@ impl App {
     /// # Errors
     /// The refusal, recorded.
     pub async fn object(&self, context: &RequestContext, who: &Principal, id: ObjectId) -> Result<Object, Refusal> {
-        let result = async {
-            let object = self.find_own(who, &Which::Id(id)).await?;
-            let circumstances = context.circumstances(self.clock.now());
-            policy::decide_on_object(&self.policies.current(), who, &object, Action::Read, &circumstances)?;
-            Ok(object)
+        let (who_is, action) = (Refused::Principal(who), AuditAction::ReadObject);
+        let object = match self.find_own(who, &Which::Id(id)).await {
+            Ok(object) => object,
+            Err(refusal) => return Err(self.refuse(context, who_is, action, None, refusal).await),
         };
-        match result.await {
-            Ok(object) => Ok(object),
-            Err(refusal) => {
-                Err(self.refuse(context, Refused::Principal(who), AuditAction::ReadObject, None, refusal).await)
-            }
+        let circumstances = context.circumstances(self.clock.now());
+        match policy::decide_on_object(&self.policies.current(), who, &object, Action::Read, &circumstances) {
+            Ok(_) => Ok(object),
+            Err(refusal) => Err(self.refuse(context, who_is, action, Some(&object), refusal).await),
         }
     }
 
@@ -60,7 +58,8 @@ impl App {
         let result = async {
             let (prefix, state, before, limit) = query?;
             let circumstances = context.circumstances(self.clock.now());
-            policy::decide_list(&self.policies.current(), who, &prefix, &circumstances)
+            let policies = self.policies.current();
+            policy::decide_list(&policies, who, &prefix, &circumstances)
                 .inspect_err(|_| asked = Some(AskedFor { path: Some(prefix.clone()), ..AskedFor::default() }))?;
             let query = ObjectQuery {
                 app: Some(who.app.clone()),
@@ -73,7 +72,8 @@ impl App {
             let more = objects.len() > limit;
             objects.truncate(limit);
             let next = objects.last().filter(|_| more).map(|object| object.id);
-            objects.retain(|object| object.environment == who.environment);
+            let shown = |object: &Object| policy::may_see(&policies, who, object);
+            objects.retain(|object| object.environment == who.environment && shown(object));
             Ok(ObjectPage { objects, next })
         };
         match result.await {

@@ -121,12 +121,13 @@ impl App {
             let served = visible_bytes(object)?;
             let grant = download_grant(GrantId::from_uuid(self.clock.uuid()), object, served, &permit, now);
 
-            let (secret, link) = if permit.one_time { self.new_link(who, &grant) } else { (None, None) };
+            let (secret, link) = if permit.one_time { self.new_link(who, &grant, &permit) } else { (None, None) };
             let mut audit = context
                 .entry(now, AuditAction::RequestDownload, Outcome::Allowed, 200)
                 .by_principal(who)
                 .about_object(object);
             audit.rule = Some(permit.rule.clone());
+            audit.lawful_basis = permit.lawful_basis.clone();
             audit.grant_id = Some(grant.id);
             audit.request = query.request.asked_for().map(Box::new);
             let charge = DownloadCharge {
@@ -167,12 +168,18 @@ impl App {
         Err(Refusal::new(Reason::ObjectBusy, "The object is changing. Try again shortly.").retry_after(1))
     }
 
-    fn new_link(&self, who: &Principal, grant: &DownloadGrant) -> (Option<String>, Option<NewLink>) {
+    fn new_link(
+        &self,
+        who: &Principal,
+        grant: &DownloadGrant,
+        permit: &DownloadPermit,
+    ) -> (Option<String>, Option<NewLink>) {
         let secret = URL_SAFE_NO_PAD.encode(self.clock.random::<32>());
         let link = NewLink {
             hash: Sha256Digest::of(secret.as_bytes()).0,
             token: who.token.clone(),
             disposition: grant.disposition,
+            lawful_basis: permit.lawful_basis.clone(),
             expires_at: grant.expires_at,
         };
         (Some(secret), Some(link))

@@ -34,7 +34,7 @@ pub struct AskedFor {
     /// How an upload's bytes would have been sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<UploadMethod>,
-    /// The lawful basis that an upload named; `other` for what is none of GDPR Article 6.
+    /// The lawful basis that was named; `other` for what is none of GDPR Article 6.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lawful_basis: Option<String>,
     /// How a browser should have treated a download.

@@ -94,6 +94,8 @@ pub struct DownloadPermit {
     pub owner: OwnerName,
     /// The quotas of both.
     pub quota: QuotaLimits,
+    /// The lawful basis of the access, where one is known.
+    pub lawful_basis: Option<String>,
     /// The rule that allowed it.
     pub rule: Arc<str>,
 }

@@ -68,9 +68,12 @@ reasons! {
     ExtensionMismatch => "extension_mismatch", 403, "The file name's extension does not fit the content type", "rename the file or correct the content type";
     SizeNotAllowed => "size_not_allowed", 403, "The size is not allowed for this app", "send a file within the limit";
     ClassificationNotAllowed => "classification_not_allowed", 403, "The classification is not allowed for this app", "use one of the classes that 'allowed' lists";
+    WorkflowNotAuthorised => "workflow_not_authorised", 403, "The workflow is not authorised for this class", "ask your platform team to name the class for the workflow in the app's manifest";
+    UserNotAuthorised => "user_not_authorised", 403, "The person behind the token is not authorised for this class", "use a token for a person who may handle the class; your platform team makes them";
     LawfulBasisRequired => "lawful_basis_required", 403, "This class needs a lawful basis", "send lawfulBasis with one of the values that 'allowed' lists";
     ResidencyMismatch => "residency_mismatch", 403, "The target's region does not fit the class", "ask your platform team for a target in an allowed region";
     MethodNotSupported => "method_not_supported", 403, "The target cannot enforce this upload method", "use one of the methods that 'allowed' lists";
+    ConditionNotMet => "condition_not_met", 403, "The upload meets none of the app's conditions", "change the upload so that it meets one of the conditions that 'allowed' lists";
     DispositionNotAllowed => "disposition_not_allowed", 403, "This type may not be shown inline", "ask for disposition attachment";
     DeniedByPolicy => "denied_by_policy", 403, "A policy forbids this", "ask your platform team about the rule that the detail names";
     QuotaBytesExceeded => "quota_bytes_exceeded", 403, "The byte quota is used up", "delete objects that are no longer needed, or ask for a larger quota";

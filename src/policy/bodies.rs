@@ -13,7 +13,8 @@ use crate::domain::grant::{Disposition, UploadMethod};
 use crate::domain::key::Prefix;
 use crate::domain::refusal::{Reason, Refusal};
 
-use super::request::{DownloadRequest, UploadRequest};
+use super::classes::LAWFUL_BASES;
+use super::request::{DownloadRequest, UploadRequest, known_basis};
 
 /// The body of `POST /request-upload`.
 #[derive(Clone, Debug, Default, Deserialize, utoipa::ToSchema)]
@@ -98,13 +99,15 @@ pub struct DownloadBody {
     /// Asks for a link that works once and dies with the token.
     #[serde(default)]
     pub one_time: Option<bool>,
+    /// The lawful basis of this access, where it is another one than the upload's, for example `legal-obligation`.
+    pub lawful_basis: Option<String>,
 }
 
 impl DownloadBody {
     /// How the download is asked for, whichever object it is.
     ///
     /// # Errors
-    /// `invalid_field` for an unknown disposition.
+    /// `invalid_field` for an unknown disposition or lawful basis.
     pub fn request(&self) -> Result<DownloadRequest, Refusal> {
         let disposition = match self.disposition.as_deref() {
             None => None,
@@ -115,8 +118,16 @@ impl DownloadBody {
                     .allowed(["attachment", "inline"]));
             }
         };
-        Ok(DownloadRequest { disposition, one_time: self.one_time.unwrap_or(false) })
+        let basis = self.lawful_basis.as_deref();
+        let lawful_basis = basis.map(|asked| known_basis(asked).ok_or_else(unknown_basis)).transpose()?;
+        Ok(DownloadRequest { disposition, one_time: self.one_time.unwrap_or(false), lawful_basis })
     }
+}
+
+/// The refusal of a lawful basis that is none.
+pub(super) fn unknown_basis() -> Refusal {
+    let detail = format!("lawfulBasis is none of GDPR Article 6: {}", LAWFUL_BASES.join(", "));
+    Refusal::new(Reason::InvalidField, detail).allowed(LAWFUL_BASES).rule("lawful basis")
 }
 
 /// The prefix of `GET /objects`; everything of the app where absent.

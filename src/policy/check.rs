@@ -8,7 +8,7 @@ use comfy_table::{Table, presets};
 use super::PolicySet;
 use super::load;
 use super::mistake::Mistake;
-use super::units::{show_duration, show_size};
+use super::units::{show_duration, show_size_twice};
 
 /// The result of checking a directory.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl fmt::Display for CheckReport {
                 name(&app.live_target),
                 name(&app.test_target),
                 app.prefix.as_str().to_owned(),
-                show_size(app.max_size),
+                show_size_twice(app.max_size),
                 show_duration(app.upload_ttl),
                 show_duration(app.download_ttl),
                 classes.join(", "),

@@ -1,16 +1,18 @@
 //! `classifications.toml`: what each data class demands, and the bounds of every URL's life.
 //!
-//! A table per class and one named `ttl`. The bounds hold for all apps; they may narrow the outer ones of this file
-//! (uploads 2 to 15 minutes, downloads 60 seconds to 5 minutes), never widen them: a URL lives for minutes.
+//! A table per class, one named `ttl` and one named `roles`. The bounds hold for all apps; they may narrow the outer ones of
+//! this file (uploads 2 to 15 minutes, downloads 60 seconds to 5 minutes), never widen them: a URL lives for minutes. A
+//! class that is regulated must say for whom, on which grounds and where; what leaves that open is no class.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::domain::ids::ClassName;
+use crate::domain::ids::{ClassName, RoleName};
+use crate::domain::media::MediaType;
 
 use super::manifest::Lines;
 use super::mistake::one_of;
-use super::reader::{At, File, Section, boolean, duration, read_text, text};
+use super::reader::{At, File, Section, boolean, duration, read_text, size, text};
 use super::units::show_duration;
 
 /// The legal grounds of GDPR Article 6(1), in the article's order.
@@ -20,11 +22,22 @@ pub const LAWFUL_BASES: [&str; 6] =
 /// The word in a class's `residency` that admits every place.
 pub const ANYWHERE: &str = "any";
 
+/// The name under which data is regulated in every set; a class that is called so must say so.
+const REGULATED: &str = "regulated";
+
 /// What a data class demands.
 #[derive(Clone, Debug)]
 pub struct Classification {
     /// Its name.
     pub name: ClassName,
+    /// Whether only authorised workflows may handle it, for authorised people, in the region of the app's owner.
+    pub regulated: bool,
+    /// The roles of which the person behind a request has one; empty where nobody needs to be known.
+    pub roles: Vec<RoleName>,
+    /// Largest upload in bytes.
+    pub max_size: Option<u64>,
+    /// The types that it may have; all where absent.
+    pub types: Option<Vec<MediaType>>,
     /// Where such data may lie, for example `eu`; `any` for everywhere.
     pub residency: Vec<String>,
     /// The lawful bases of which a request must name one; empty where none is asked for.
@@ -44,6 +57,11 @@ impl Classification {
     /// Whether data of this class may lie in `residency`.
     pub fn may_reside_in(&self, residency: &str) -> bool {
         self.residency.iter().any(|own| own == residency || own == ANYWHERE)
+    }
+
+    /// Whether data of this class may have this type.
+    pub fn takes(&self, media: &MediaType) -> bool {
+        self.types.as_ref().is_none_or(|types| types.contains(media))
     }
 }
 
@@ -93,6 +111,8 @@ pub(super) struct Classes {
     /// Every class that is named, readable or not.
     pub(super) names: Vec<ClassName>,
     pub(super) ttl: TtlBounds,
+    /// The roles that people may have, and what each means.
+    pub(super) roles: BTreeMap<RoleName, String>,
     /// False where syntax errors may hide classes.
     pub(super) complete: bool,
 }
@@ -101,13 +121,14 @@ pub(super) struct Classes {
 pub(super) fn read(file: &File<'_>) -> Classes {
     let (mut root, complete) = file.root();
     let ttl = root.section("ttl").map_or(TtlBounds::OUTER, |section| read_bounds(file, section));
-    let mut found = Classes { classes: BTreeMap::new(), names: Vec::new(), ttl, complete };
+    let roles = root.section("roles").map_or_else(BTreeMap::new, |section| read_roles(file, section));
+    let mut found = Classes { classes: BTreeMap::new(), names: Vec::new(), ttl, roles, complete };
     for (name, section) in root.named_sections() {
         let at = section.at;
         match name.parse::<ClassName>() {
             Ok(name) => {
                 found.names.push(name.clone());
-                if let Some(class) = read_class(file, name.clone(), section, &ttl) {
+                if let Some(class) = read_class(file, name.clone(), section, &found) {
                     found.classes.insert(name, class);
                 }
             }
@@ -144,7 +165,44 @@ fn read_bounds(file: &File<'_>, mut section: Section<'_>) -> TtlBounds {
     TtlBounds { upload, download }
 }
 
-fn read_class(file: &File<'_>, name: ClassName, mut section: Section<'_>, ttl: &TtlBounds) -> Option<Classification> {
+/// `[roles]`: a name and what it means, for whoever gives roles to people.
+fn read_roles(file: &File<'_>, mut section: Section<'_>) -> BTreeMap<RoleName, String> {
+    let meaning = |value: &toml::de::DeValue<'_>| {
+        read_text(value, "say in quotes what people of this role do", |text| match text.trim() {
+            "" => Err("say what people of this role do".to_owned()),
+            text => Ok(text.to_owned()),
+        })
+    };
+    let mut roles = BTreeMap::new();
+    for (name, meaning) in section.named_values(meaning) {
+        match name.value.parse::<RoleName>() {
+            Ok(role) => {
+                roles.insert(role, meaning.value);
+            }
+            Err(error) => file.mistake(name.at, format!("a role cannot be named '{}'", name.value), error.to_string()),
+        }
+    }
+    roles
+}
+
+fn read_class(file: &File<'_>, name: ClassName, mut section: Section<'_>, found: &Classes) -> Option<Classification> {
+    let at = section.at;
+    let ttl = &found.ttl;
+    let regulated = section.optional("regulated", boolean).is_some_and(|found| found.value);
+    if name.as_str() == REGULATED && !regulated {
+        file.mistake(at, "the class 'regulated' is not", "add regulated = true, or give it another name");
+    }
+    let roles = section.list("roles", text::<RoleName>);
+    for role in roles.iter().flat_map(|list| &list.value).filter(|role| !found.roles.contains_key(&role.value)) {
+        let names: Vec<&str> = found.roles.keys().map(RoleName::as_str).collect();
+        let remedy = one_of("roles of the table [roles]", role.value.as_str(), &names);
+        file.mistake(role.at, format!("unknown role '{}'", role.value), remedy);
+    }
+    let max_size = section.optional("max_size", size).map(|found| found.value);
+    let types = section.list("types", text::<MediaType>);
+    if let Some(list) = types.as_ref().filter(|list| list.value.is_empty()) {
+        file.mistake(list.at, "'types' is empty", "name the types, or leave the key out for all");
+    }
     let residency = section.required_list("residency", "residency = [\"eu\"] or residency = [\"any\"]", residency);
     let lawful_basis = section.list("lawful_basis", |value| {
         read_text(value, "put it between quotation marks", |text| match LAWFUL_BASES.contains(&text) {
@@ -169,9 +227,16 @@ fn read_class(file: &File<'_>, name: ClassName, mut section: Section<'_>, ttl: &
     let max_upload_ttl = longest("max_upload_ttl", &ttl.upload);
     let max_download_ttl = longest("max_download_ttl", &ttl.download);
     let one_time_downloads = section.optional("one_time_downloads", boolean).is_some_and(|found| found.value);
+    if regulated {
+        check_regulated(file, at, &name, roles.as_ref(), residency.as_ref(), lawful_basis.is_some());
+    }
     let lines = Lines::new(file.name, section.finish());
     Some(Classification {
         name,
+        regulated,
+        roles: roles.map(|list| values(list.value)).unwrap_or_default(),
+        max_size,
+        types: types.map(|list| values(list.value)),
         residency: values(residency?.value),
         lawful_basis: lawful_basis.map(|list| values(list.value)).unwrap_or_default(),
         scanner: scanner?.value,
@@ -180,6 +245,31 @@ fn read_class(file: &File<'_>, name: ClassName, mut section: Section<'_>, ttl: &
         one_time_downloads,
         lines,
     })
+}
+
+/// What a regulated class may not leave open. An empty `lawful_basis` was reported already.
+fn check_regulated(
+    file: &File<'_>,
+    at: usize,
+    name: &ClassName,
+    roles: Option<&At<Vec<At<RoleName>>>>,
+    residency: Option<&At<Vec<At<String>>>>,
+    has_basis: bool,
+) {
+    if roles.is_none_or(|list| list.value.is_empty()) {
+        let problem = format!("'{name}' is regulated and names no roles");
+        let remedy =
+            "add for example roles = [\"clinician\"], and clinician = \"Treats patients\" to the table [roles]";
+        file.mistake(roles.map_or(at, |list| list.at), problem, remedy);
+    }
+    if !has_basis {
+        let remedy = "add for example lawful_basis = [\"consent\"]";
+        file.mistake(at, format!("'{name}' is regulated and asks for no lawful basis"), remedy);
+    }
+    if let Some(place) = residency.iter().flat_map(|list| &list.value).find(|place| place.value == ANYWHERE) {
+        let problem = format!("'{name}' is regulated and may lie anywhere");
+        file.mistake(place.at, problem, "name the places, for example residency = [\"eu\"]");
+    }
 }
 
 /// Reports a life outside the bounds that hold for all.

@@ -12,7 +12,9 @@ use crate::domain::key::Prefix;
 use crate::domain::principal::Environment;
 use crate::domain::target::{ProviderSettings, Target};
 
+use super::class_check;
 use super::classes::{Classes, Classification, within};
+use super::conditions;
 use super::limits_file::Limits;
 use super::manifest_file::Draft;
 use super::mistake::one_of;
@@ -26,12 +28,22 @@ const S3_LARGEST: u64 = 5 << 30;
 const AZURE_LARGEST: u64 = 5000 << 20;
 
 /// Checks every app against targets, classes and the other apps.
-pub(super) fn check(file: &File<'_>, targets: &Targets, classes: &Classes, apps: &[(&File<'_>, Draft)]) {
+pub(super) fn check<'o>(
+    file: &File<'_>,
+    targets: &Targets,
+    classes: &Classes,
+    region: impl Fn(&OwnerName) -> Option<&'o str>,
+    apps: &[(&File<'_>, Draft)],
+) {
     for (file, app) in apps {
         let live = app.environment;
         check_target(file, "target", app.target.as_ref(), live, app, targets);
         check_target(file, "test_target", app.test_target.as_ref(), Environment::Test, app, targets);
-        check_classes(file, app, targets, classes);
+        let known = check_classes(file, app, targets, classes);
+        if let Some(known) = known {
+            class_check::check(file, app, targets, &known, &region);
+        }
+        conditions::check(file, app, classes);
         if let Some(ttl) = &app.upload_ttl {
             within(file, "upload_ttl", ttl, &classes.ttl.upload);
         }
@@ -107,8 +119,14 @@ fn check_target(
     }
 }
 
-fn check_classes(file: &File<'_>, app: &Draft, targets: &Targets, classes: &Classes) {
-    let Some(list) = &app.classifications else { return };
+/// Answers with the classes that the app lists, where all of them could be read.
+fn check_classes<'c>(
+    file: &File<'_>,
+    app: &Draft,
+    targets: &Targets,
+    classes: &'c Classes,
+) -> Option<Vec<&'c Classification>> {
+    let list = app.classifications.as_ref()?;
     let names: Vec<&str> = classes.names.iter().map(ClassName::as_str).collect();
     let mut known: Vec<&Classification> = Vec::new();
     for class in &list.value {
@@ -135,6 +153,7 @@ fn check_classes(file: &File<'_>, app: &Draft, targets: &Targets, classes: &Clas
             file.mistake(default.at, problem, residency_remedy(&[class]));
         }
     }
+    (known.len() == list.value.len()).then_some(known)
 }
 
 fn residency_remedy(classes: &[&Classification]) -> String {

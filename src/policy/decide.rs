@@ -2,15 +2,15 @@
 //!
 //! Only these functions make permits. The order of the checks is fixed, from who asks to what is asked, so that a
 //! stranger to an app learns nothing of its rules and every refusal has one cause: app registered and on; environment;
-//! scope; for an upload then path, type, extension, size, class, lawful basis, residency, method, metadata, and at last
-//! what Cedar's policies say. Quotas travel in the permit; the store counts them. Nothing here does I/O or reads a clock,
+//! scope; for an upload then path, type, extension, size, class, workflow, person, lawful basis, residency, method,
+//! metadata, conditions, and at last what Cedar's policies say. Where a class is narrower than its app, the class decides. Quotas travel in the permit; the store counts them. Nothing here does I/O or reads a clock,
 //! and an allowing decision costs a few small allocations.
 
 use std::sync::Arc;
 
 use crate::domain::content::ContentRules;
 use crate::domain::grant::{Disposition, DownloadPermit, UploadMethod, UploadPermit};
-use crate::domain::ids::{AppName, TargetName};
+use crate::domain::ids::{AppName, RoleName, TargetName};
 use crate::domain::key::Prefix;
 use crate::domain::object::Object;
 use crate::domain::principal::{Environment, Operator, Principal, Subject};
@@ -20,7 +20,9 @@ use crate::domain::scope::{Action, Scope};
 use crate::domain::target::Target;
 
 use super::cedar::Act;
+use super::conditions::{self, Facts};
 use super::last_word;
+use super::regulated;
 use super::request::{Circumstances, DownloadRequest, UploadRequest};
 use super::upload_rules as rules;
 use super::{Classification, Manifest, PolicySet};
@@ -42,14 +44,31 @@ pub fn decide_upload(
     let path = request.path.as_ref().unwrap_or(&home);
     in_scope(app, who, &target.name, Action::Write, path.as_str())?;
     rules::path(app, target, &home, path, &request.filename)?;
-    rules::content_type(app, &request.content_type)?;
+    let class = rules::classification(set, app, request.classification.as_ref());
+    let known = class.as_ref().ok().copied();
+    rules::content_type(app, known, &request.content_type)?;
     rules::extension(app, &request.filename, &request.content_type)?;
-    rules::size(app, request.size, &request.content_type)?;
-    let class = rules::classification(set, app, request.classification.as_ref())?;
+    rules::size(app, known, request.size, &request.content_type)?;
+    let class = class?;
+    regulated::workflow(app, who, class)?;
+    regulated::user(app, who, class)?;
     rules::lawful_basis(class, request.lawful_basis.as_deref())?;
     rules::residency(class, target)?;
+    regulated::region(set, app, class, &target.residency)?;
     rules::method(app, request.method, methods(target))?;
     rules::metadata(&request.metadata)?;
+    let extension = request.filename.extension().unwrap_or_default();
+    conditions::meet(app, || Facts {
+        size: request.size,
+        content_type: request.content_type.as_str(),
+        extension: &extension,
+        classification: class.name.as_str(),
+        method: request.method.as_str(),
+        environment: who.environment.as_str(),
+        role: who.subject.as_ref().and_then(|subject| subject.role.as_ref()).map(RoleName::as_str),
+        workflow: who.workflow.as_str(),
+        path,
+    })?;
     let bounds = set.ttl.upload;
     let ttl = app.upload_ttl.min(class.max_upload_ttl.unwrap_or(bounds.max));
     let what = (target, &class.name, path.as_str());
@@ -81,6 +100,7 @@ pub fn decide_download(
 ) -> Result<DownloadPermit, Refusal> {
     let app = on_object(set, who, object, Action::Read)?;
     let class = class_of(set, object)?;
+    let lawful_basis = on_regulated(set, app, who, class, object, request)?;
     let disposition = request.disposition.unwrap_or_default();
     if disposition == Disposition::Inline && !app.inline_types.contains(&object.content_type) {
         let detail = format!(
@@ -100,6 +120,7 @@ pub fn decide_download(
         disposition,
         owner: app.owner.clone(),
         quota: quotas(set, app),
+        lawful_basis,
         rule: app.file(),
     };
     let rule = last_word::download(set, app, who, object, &permit, circumstances)?;
@@ -118,6 +139,9 @@ pub fn decide_on_object(
     circumstances: &Circumstances,
 ) -> Result<Arc<str>, Refusal> {
     let app = on_object(set, who, object, action)?;
+    if let Some(class) = set.class(&object.classification) {
+        regulated::handle(app, who, class)?;
+    }
     last_word::on_object(set, app, who, object, action, circumstances)
 }
 
@@ -272,6 +296,30 @@ fn on_object<'s>(
     }
     in_scope(app, who, &object.target, action, object.keys.served.path())?;
     Ok(app)
+}
+
+/// What a download asks besides: the app still lists the class where it is regulated, workflow and person may handle it,
+/// the data lies where it must, and there is a lawful basis. Answers with that: the request's, or else the object's.
+fn on_regulated(
+    set: &PolicySet,
+    app: &Manifest,
+    who: &Principal,
+    class: &Classification,
+    object: &Object,
+    request: &DownloadRequest,
+) -> Result<Option<String>, Refusal> {
+    let basis = request.lawful_basis.or(object.lawful_basis.as_deref());
+    if class.regulated {
+        rules::classification(set, app, Some(&class.name))?;
+    }
+    regulated::handle(app, who, class)?;
+    if class.regulated || request.lawful_basis.is_some() {
+        rules::lawful_basis(class, basis)?;
+    }
+    for place in [Some(&object.residency), set.target(&object.target).map(|target| &target.residency)] {
+        regulated::region(set, app, class, place.map_or("", |place| place))?;
+    }
+    Ok(basis.map(str::to_owned))
 }
 
 /// The object's class, as it stands today. A class that no longer exists allows nothing.

@@ -68,7 +68,7 @@ pub(super) fn download(
     context.extend(what(object));
     context.push(("oneTime", Fact::Flag(permit.one_time)));
     context.push(("inline", Fact::Flag(permit.disposition == Disposition::Inline)));
-    context.extend(object.lawful_basis.as_deref().map(|basis| ("lawfulBasis", Fact::Text(basis))));
+    context.extend(permit.lawful_basis.as_deref().map(|basis| ("lawfulBasis", Fact::Text(basis))));
     ask(set, app, Act::Download, Asker::Workflow(who), about(set, object), &context)
 }
 

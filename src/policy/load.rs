@@ -11,7 +11,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::domain::bytes::Sha256Digest;
-use crate::domain::ids::{AppName, ClassName, TargetName};
+use crate::domain::ids::{AppName, ClassName, OwnerName, RoleName, TargetName};
 use crate::domain::target::Target;
 
 use super::PolicySet;
@@ -75,7 +75,8 @@ fn read_files(files: &Files, report: &Report) -> Option<PolicySet> {
         }
     }
     let (Some((targets_file, targets)), Some(classes)) = (targets, classes) else { return None };
-    cross::check(targets_file, &targets, &classes, &drafts);
+    let region = |owner: &OwnerName| owners.as_ref().and_then(|(_, owners)| owners.region(owner));
+    cross::check(targets_file, &targets, &classes, region, &drafts);
     cross::check_limits(limits.as_ref(), &drafts);
     if let Some((file, owners)) = &owners {
         owners.check(file, &drafts);
@@ -90,8 +91,8 @@ fn read_files(files: &Files, report: &Report) -> Option<PolicySet> {
     let targets = targets.found.into_iter().map(|found| (found.target.name.clone(), found.target)).collect();
     let strangers = limits.of_strangers();
     let owners = owners.map(|(_, owners)| owners.into_map()).unwrap_or_default();
-    let (classes, ttl, digest) = (classes.classes, classes.ttl, digest(files));
-    Some(PolicySet { apps, targets, classes, owners, ttl, strangers, rules: rules?, digest })
+    let (Classes { classes, roles, ttl, .. }, digest) = (classes, digest(files));
+    Some(PolicySet { apps, targets, classes, roles, owners, ttl, strangers, rules: rules?, digest })
 }
 
 /// Reads the Cedar policies of the directory, of which there must be some: without one nothing would be permitted.
@@ -108,7 +109,7 @@ fn read_rules(
         apps: &apps?,
         targets: targets.names.iter().map(TargetName::as_str).collect(),
         classes: classes.names.iter().map(ClassName::as_str).collect(),
-        roles: Vec::new(),
+        roles: classes.roles.keys().map(RoleName::as_str).collect(),
     };
     cedar::read(&files, &named)
 }

@@ -3,17 +3,20 @@
 //! Exists only inside a validated [`super::PolicySet`], so that its target, its classes and its lives are known to fit.
 //! Knows the line of each of its keys: a refusal names the rule that decided.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::content::ContentRules;
 use crate::domain::grant::UploadMethod;
-use crate::domain::ids::{AppName, ClassName, OwnerName, TargetName};
+use crate::domain::ids::{AppName, ClassName, OwnerName, TargetName, WorkflowName};
 use crate::domain::key::PrefixTemplate;
 use crate::domain::limits::RateLimits;
 use crate::domain::media::MediaType;
 use crate::domain::principal::Environment;
 use crate::domain::quota::Quotas;
+
+use super::conditions::Condition;
 
 /// One app's rules.
 #[derive(Clone, Debug)]
@@ -62,7 +65,20 @@ pub struct Manifest {
     pub one_time_downloads: bool,
     /// What inspection does with the app's uploads.
     pub content: ContentRules,
+    /// What an upload must be like besides; one of them holds, where there are any.
+    pub(super) conditions: Vec<Condition>,
+    /// What single workflows may handle.
+    pub(super) workflows: BTreeMap<WorkflowName, WorkflowRules>,
     pub(super) lines: Lines,
+}
+
+/// What one workflow of the app may handle.
+#[derive(Clone, Debug)]
+pub(super) struct WorkflowRules {
+    /// The classes that it may store; of the regulated ones, those that it may handle at all.
+    pub(super) classifications: Vec<ClassName>,
+    /// Where that stands, for example `apps/clinic-forms.toml:21 workflows.intake`.
+    pub(super) rule: String,
 }
 
 impl Manifest {

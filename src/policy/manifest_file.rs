@@ -3,22 +3,25 @@
 //! What needs the other files (targets, classes, other apps) is checked in [`super::cross`] on the same draft, so that
 //! one pass reports all mistakes of a file, whichever kind they are.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use url::Url;
 
 use crate::domain::content::{ContentRules, Handling};
 use crate::domain::grant::UploadMethod;
-use crate::domain::ids::{AppName, ClassName, OwnerName, TargetName};
+use crate::domain::ids::{AppName, ClassName, OwnerName, TargetName, WorkflowName};
 use crate::domain::key::PrefixTemplate;
 use crate::domain::media::MediaType;
 use crate::domain::principal::Environment;
 
 use super::classes::values;
+use super::conditions::{self, Condition};
 use super::limits_file::{self, AppLimits, Limits};
-use super::manifest::{Lines, Manifest};
+use super::manifest::{Lines, Manifest, WorkflowRules};
 use super::quota_file::{self, Quota};
 use super::reader::{At, File, Section, boolean, choice, count, duration, read_text, size, text};
+use super::workflows_file;
 
 const UPLOAD_TTL: Duration = Duration::from_secs(300);
 const DOWNLOAD_TTL: Duration = Duration::from_secs(120);
@@ -52,11 +55,13 @@ pub(super) struct Draft {
     pub(super) methods: Option<At<Vec<At<UploadMethod>>>>,
     pub(super) owner: Option<At<OwnerName>>,
     pub(super) limits: AppLimits,
+    pub(super) types: Option<At<Vec<At<MediaType>>>>,
+    pub(super) extensions: Option<Vec<String>>,
+    pub(super) max_size_per_type: Vec<(MediaType, u64)>,
+    pub(super) allow_empty: bool,
+    pub(super) conditions: Vec<Condition>,
+    pub(super) workflows: BTreeMap<WorkflowName, WorkflowRules>,
     enabled: bool,
-    types: Option<At<Vec<At<MediaType>>>>,
-    extensions: Option<Vec<String>>,
-    max_size_per_type: Vec<(MediaType, u64)>,
-    allow_empty: bool,
     quota: Option<Quota>,
     origins: Vec<String>,
     inline_types: Vec<MediaType>,
@@ -97,6 +102,7 @@ pub(super) fn read(file: &File<'_>, app: AppName) -> Draft {
     let classifications = root.required_list("classifications", "classifications = [\"internal\"]", text::<ClassName>);
     let default_classification = root.optional("default_classification", text::<ClassName>);
     let origins = root.list("origins", origin).map(|list| values(list.value)).unwrap_or_default();
+    let conditions = root.list("conditions", text::<String>);
     let methods = root.list("methods", choice::<UploadMethod>(&["PUT", "POST"]));
     let inline = root.list("inline_types", text::<MediaType>);
     let one_time_downloads = root.optional("one_time_downloads", boolean).is_some_and(|found| found.value);
@@ -104,16 +110,22 @@ pub(super) fn read(file: &File<'_>, app: AppName) -> Draft {
     let quota = quota_file::read_app(file, &mut root, max_size.as_ref());
     let limits = limits_file::read_app(file, &mut root);
     let content = read_content(&mut root);
+    let workflows = workflows_file::read(file, &mut root, classifications.as_ref());
     let lines = root.finish();
 
     if let Some(methods) = methods.as_ref().filter(|methods| methods.value.is_empty()) {
         file.mistake(methods.at, "'methods' is empty", "write methods = [\"PUT\"], or leave the key out");
+    }
+    if let Some(conditions) = conditions.as_ref().filter(|conditions| conditions.value.is_empty()) {
+        file.mistake(conditions.at, "'conditions' is empty", "write what an upload must be like, or leave the key out");
     }
     check_inline(file, inline.as_ref(), types.as_ref());
     check_default(file, default_classification.as_ref(), classifications.as_ref());
     Draft {
         max_size_per_type: narrower
             .map_or_else(Vec::new, |s| read_narrower(file, s, types.as_ref(), max_size.as_ref())),
+        conditions: conditions.map_or_else(Vec::new, |list| conditions::read(file, list.value)),
+        workflows,
         inline_types: inline.map(|list| values(list.value)).unwrap_or_default(),
         app,
         environment,
@@ -180,6 +192,8 @@ impl Draft {
             one_time_downloads: self.one_time_downloads,
             content: ContentRules { types: types.clone(), ..self.content },
             types,
+            conditions: self.conditions,
+            workflows: self.workflows,
             lines: Lines::new(file, lines),
         })
     }
@@ -259,14 +273,17 @@ fn check_default(file: &File<'_>, default: Option<&At<ClassName>>, classes: Opti
 
 /// An extension without its dot, in lower case.
 fn extension(value: &toml::de::DeValue<'_>) -> Result<String, super::reader::Wrong> {
-    read_text(value, "put it between quotation marks", |text| {
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-        if (1..=16).contains(&text.len()) && text.bytes().all(plain) {
-            Ok(text.to_owned())
-        } else {
-            Err("an extension is written without its dot, in lower case, for example \"jpg\"".to_owned())
-        }
-    })
+    read_text(value, "put it between quotation marks", plain_extension)
+}
+
+/// An extension as it is written everywhere.
+pub(super) fn plain_extension(text: &str) -> Result<String, String> {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    if (1..=16).contains(&text.len()) && text.bytes().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err("an extension is written without its dot, in lower case, for example \"jpg\"".to_owned())
+    }
 }
 
 /// A web origin as browsers send it (RFC 6454): https, or http on the machine itself.

@@ -11,7 +11,9 @@ pub mod bodies;
 pub mod cases;
 mod cedar;
 mod check;
+mod class_check;
 mod classes;
+mod conditions;
 mod cross;
 pub mod decide;
 mod last_word;
@@ -23,10 +25,12 @@ mod mistake;
 mod owners;
 mod quota_file;
 mod reader;
+mod regulated;
 mod request;
 mod targets;
 mod units;
 mod upload_rules;
+mod workflows_file;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,9 +39,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::domain::bytes::Sha256Digest;
-use crate::domain::ids::{AppName, ClassName, OwnerName, TargetName};
+use crate::domain::ids::{AppName, ClassName, OwnerName, RoleName, TargetName};
 use crate::domain::limits::RateLimits;
-use crate::domain::principal::Environment;
+use crate::domain::principal::{Environment, Principal};
 use crate::domain::target::Target;
 
 pub use cedar::SCHEMA as CEDAR_SCHEMA;
@@ -50,7 +54,8 @@ pub use decide::{
 pub use manifest::Manifest;
 pub use mistake::Mistake;
 pub use owners::Owner;
-pub use request::{Circumstances, DownloadRequest, UploadRequest, asked_for};
+pub use regulated::may_see;
+pub use request::{Circumstances, DownloadRequest, UploadRequest, asked_for, known_basis};
 pub use upload_rules::{MAX_METADATA_BYTES, MAX_METADATA_PAIRS};
 
 /// A validated policy directory. Never changes; every name in it resolves.
@@ -60,6 +65,7 @@ pub struct PolicySet {
     targets: BTreeMap<TargetName, Target>,
     classes: BTreeMap<ClassName, Classification>,
     owners: BTreeMap<OwnerName, Owner>,
+    roles: BTreeMap<RoleName, String>,
     ttl: TtlBounds,
     strangers: Arc<RateLimits>,
     rules: cedar::Rules,
@@ -125,6 +131,11 @@ impl PolicySet {
         self.owners.values()
     }
 
+    /// The roles that people may have, and what each means.
+    pub fn roles(&self) -> &BTreeMap<RoleName, String> {
+        &self.roles
+    }
+
     /// The bounds of every URL's life.
     pub fn ttl(&self) -> &TtlBounds {
         &self.ttl
@@ -133,6 +144,14 @@ impl PolicySet {
     /// How often the workflows of an app may ask; registered or not, nobody is without limits.
     pub fn limits_of(&self, app: &AppName) -> &Arc<RateLimits> {
         self.app(app).map_or(&self.strangers, |manifest| &manifest.limits)
+    }
+
+    /// What an upload of this principal has where it names nothing: the app's default class, and the place of its data.
+    pub fn usual(&self, who: &Principal) -> (Option<ClassName>, Option<Arc<str>>) {
+        let app = self.app(&who.app);
+        let target = app.and_then(|app| self.target(app.target_for(who.environment)?));
+        let class = app.and_then(|app| app.default_classification.clone());
+        (class, target.map(|target| Arc::clone(&target.residency)))
     }
 
     /// The region of the team that answers for an app, where one is written.

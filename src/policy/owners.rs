@@ -86,6 +86,11 @@ impl Owners {
         }
     }
 
+    /// The region of an owner, where one is written.
+    pub(super) fn region(&self, name: &OwnerName) -> Option<&str> {
+        self.found.iter().find(|(owner, ..)| owner.name == *name)?.0.region.as_deref()
+    }
+
     /// By name.
     pub(super) fn into_map(self) -> BTreeMap<OwnerName, Owner> {
         self.found.into_iter().map(|(owner, ..)| (owner.name.clone(), owner)).collect()

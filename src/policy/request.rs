@@ -57,6 +57,8 @@ pub struct DownloadRequest {
     pub disposition: Option<Disposition>,
     /// Whether a one-time link is asked for.
     pub one_time: bool,
+    /// The lawful basis of this access, one of [`LAWFUL_BASES`]; the object's own where absent.
+    pub lawful_basis: Option<&'static str>,
 }
 
 impl UploadRequest {
@@ -75,6 +77,11 @@ impl UploadRequest {
             ..AskedFor::default()
         }
     }
+}
+
+/// A lawful basis of GDPR Article 6(1) by its word.
+pub fn known_basis(asked: &str) -> Option<&'static str> {
+    LAWFUL_BASES.into_iter().find(|known| *known == asked)
 }
 
 /// The same of an upload that was allowed: what its object tells.
@@ -96,9 +103,12 @@ pub fn asked_for(object: &Object) -> AskedFor {
 impl DownloadRequest {
     /// What the audit trail keeps of it; nothing of the usual download.
     pub fn asked_for(&self) -> Option<AskedFor> {
-        let unusual = self.one_time || self.disposition.is_some_and(|asked| asked != Disposition::default());
+        let unusual = self.one_time
+            || self.lawful_basis.is_some()
+            || self.disposition.is_some_and(|asked| asked != Disposition::default());
         let one_time = self.one_time.then_some(true);
-        unusual.then(|| AskedFor { disposition: self.disposition, one_time, ..AskedFor::default() })
+        let lawful_basis = self.lawful_basis.map(str::to_owned);
+        unusual.then(|| AskedFor { disposition: self.disposition, one_time, lawful_basis, ..AskedFor::default() })
     }
 }
 

@@ -1,21 +1,27 @@
-//! Sizes and durations as people write them: `10 MiB`, `5m`.
+//! Sizes and durations as people write them: `10 MiB`, `10MB`, `5m`.
 //!
-//! A number without a unit is refused, since nobody remembers which one was meant; so are `MB` and `GB`, which mean two
-//! different things to two people.
+//! A number without a unit is refused, since nobody remembers which one was meant. `kB`, `MB`, `GB` and `TB` are powers of
+//! 1000 and `KiB`, `MiB`, `GiB` and `TiB` powers of 1024, as the International System of Units and IEC 80000-13 have it.
 
 use std::time::Duration;
 
-const SIZES: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+type Units = [(&'static str, u64)];
+
+/// Powers of 1024 (IEC 80000-13), the largest first.
+const BINARY: &Units = &[("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+/// Powers of 1000 (SI), the largest first.
+const DECIMAL: &Units = &[("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000), ("B", 1)];
 const TIMES: [(&str, u64); 3] = [("h", 3600), ("m", 60), ("s", 1)];
 
-/// Bytes from `10 MiB`: a whole number and one of B, KiB, MiB, GiB, TiB, with or without a space between.
+/// Bytes from `10 MiB` or `10 MB`: a whole number and a unit, with or without a space between.
 pub(super) fn parse_size(text: &str) -> Result<u64, String> {
-    const HOW: &str = "write a whole number with B, KiB, MiB, GiB or TiB, for example \"10 MiB\"";
+    const HOW: &str = "write a whole number with B, KiB, MiB, GiB, TiB (powers of 1024) or kB, MB, GB, TB (powers of 1000), \
+                       for example \"10 MiB\"";
     let (number, unit) = split(text).ok_or(HOW)?;
-    match SIZES.iter().find(|(name, _)| *name == unit) {
+    let mut units = BINARY.iter().chain(DECIMAL);
+    match units.clone().find(|(name, _)| *name == unit) {
         Some((_, factor)) => number.checked_mul(*factor).ok_or_else(|| "the size is larger than any file".to_owned()),
-        None => match SIZES.iter().find(|(name, _)| name.replace('i', "").eq_ignore_ascii_case(&unit.replace('i', "")))
-        {
+        None => match units.find(|(name, _)| name.eq_ignore_ascii_case(unit)) {
             Some((name, _)) if *name != "B" => Err(format!("did you mean \"{number} {name}\"? {HOW}")),
             _ => Err(HOW.to_owned()),
         },
@@ -44,16 +50,31 @@ fn split(text: &str) -> Option<(u64, &str)> {
     Some((text[..end].parse().ok()?, text[end..].trim_start_matches(' ')))
 }
 
-/// `10 MiB` or `5000 MiB` where that is exact, `9.5 MiB` where no unit is.
+/// `10 MiB`, `5000 MiB` or `10 MB` where that is exact, `9.5 MiB` where no unit is.
 pub(super) fn show_size(bytes: u64) -> String {
-    let exact = |(_, factor): &(_, u64)| bytes >= *factor && bytes.is_multiple_of(*factor) && bytes / factor < 10_000;
-    if let Some((unit, factor)) = SIZES.iter().find(|size| exact(size)) {
-        return format!("{} {unit}", bytes / factor);
-    }
-    let (unit, factor) = SIZES.into_iter().find(|(_, factor)| bytes >= *factor).unwrap_or(("B", 1));
-    let tenths = u128::from(bytes) * 10 / u128::from(factor);
+    exact(bytes, BINARY).or_else(|| exact(bytes, DECIMAL)).unwrap_or_else(|| about(bytes, BINARY))
+}
+
+/// The size in both kinds of units, `10 MB (9.5 MiB)`; once where they do not differ.
+pub(super) fn show_size_twice(bytes: u64) -> String {
+    let (shown, other) = match (exact(bytes, BINARY), exact(bytes, DECIMAL)) {
+        (Some(binary), _) => (binary, about(bytes, DECIMAL)),
+        (None, Some(decimal)) => (decimal, about(bytes, BINARY)),
+        (None, None) => (about(bytes, BINARY), about(bytes, DECIMAL)),
+    };
+    if bytes < 1000 { shown } else { format!("{shown} ({other})") }
+}
+
+fn exact(bytes: u64, units: &Units) -> Option<String> {
+    let exact = |(_, factor): &&(_, u64)| bytes >= *factor && bytes.is_multiple_of(*factor) && bytes / factor < 10_000;
+    units.iter().find(exact).map(|(unit, factor)| format!("{} {unit}", bytes / factor))
+}
+
+fn about(bytes: u64, units: &Units) -> String {
+    let (unit, factor) = units.iter().find(|(_, factor)| bytes >= *factor).unwrap_or(&("B", 1));
+    let tenths = u128::from(bytes) * 10 / u128::from(*factor);
     match (tenths / 10, tenths % 10) {
-        (whole, 0) if factor == 1 => format!("{whole} {unit}"),
+        (whole, 0) if *factor == 1 => format!("{whole} {unit}"),
         (whole, tenth) => format!("{whole}.{tenth} {unit}"),
     }
 }
@@ -72,7 +93,7 @@ mod tests {
 
     #[test]
     fn sizes_read_back_what_they_show() {
-        for bytes in [0, 1, 1023, 1 << 10, 10 << 20, 50 << 30, 3 << 40] {
+        for bytes in [0, 1, 1023, 1 << 10, 10 << 20, 50 << 30, 3 << 40, 10_000_000, 48_000, 2_000_000_000_000] {
             assert_eq!(parse_size(&show_size(bytes)), Ok(bytes));
         }
         assert_eq!(parse_size("10MiB"), Ok(10 << 20));
@@ -80,11 +101,30 @@ mod tests {
     }
 
     #[test]
+    fn decimal_units_are_powers_of_a_thousand() {
+        for (text, bytes) in
+            [("1 kB", 1_000), ("10MB", 10_000_000), ("2 GB", 2_000_000_000), ("1TB", 1_000_000_000_000)]
+        {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for (bytes, shown) in [
+            (10 << 20, "10 MiB (10.4 MB)"),
+            (10_000_000, "10 MB (9.5 MiB)"),
+            (10_485_761, "10.0 MiB (10.4 MB)"),
+            (512, "512 B"),
+        ] {
+            assert_eq!(show_size_twice(bytes), shown);
+        }
+    }
+
+    #[test]
     fn sizes_without_a_clear_unit_are_refused() {
         for text in ["10", "", "MiB", "-1 MiB", "1.5 GiB", "10 megabytes", "99999999999 TiB", "10 b"] {
             assert!(parse_size(text).is_err(), "{text}");
         }
-        assert!(parse_size("10 MB").unwrap_err().contains("\"10 MiB\"?"));
+        for (text, meant) in [("10 KB", "\"10 kB\"?"), ("10 mib", "\"10 MiB\"?"), ("10 mb", "\"10 MB\"?")] {
+            assert!(parse_size(text).unwrap_err().contains(meant), "{text}");
+        }
     }
 
     #[test]

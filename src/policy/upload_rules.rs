@@ -17,6 +17,7 @@ use crate::domain::principal::Principal;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::target::Target;
 
+use super::bodies::unknown_basis;
 use super::classes::LAWFUL_BASES;
 use super::units::show_size;
 use super::{Classification, Manifest, PolicySet};
@@ -67,18 +68,25 @@ pub(super) fn path(
     Ok(())
 }
 
-pub(super) fn content_type(app: &Manifest, content_type: &MediaType) -> Result<(), Refusal> {
-    if app.types.contains(content_type) {
+/// The app takes the type, and so does the class, where that is known by now.
+pub(super) fn content_type(
+    app: &Manifest,
+    class: Option<&Classification>,
+    content_type: &MediaType,
+) -> Result<(), Refusal> {
+    let taken = class.is_none_or(|class| class.takes(content_type));
+    if app.types.contains(content_type) && taken {
         return Ok(());
     }
-    let detail = format!(
-        "app '{}' does not take files of type {content_type}; it takes {}",
-        app.app,
-        join(app.types.iter().map(MediaType::as_str))
-    );
-    Err(Refusal::new(Reason::TypeNotAllowed, detail)
-        .allowed(app.types.iter().map(MediaType::as_str))
-        .rule(app.rule("types")))
+    let fitting = || app.types.iter().filter(|media| class.is_none_or(|class| class.takes(media)));
+    let allowed = || fitting().map(MediaType::as_str);
+    let (of, rule) = match class.filter(|_| app.types.contains(content_type)) {
+        Some(class) => (format!(" of '{}' data", class.name), class.lines.rule("types")),
+        None => (String::new(), app.rule("types")),
+    };
+    let detail =
+        format!("app '{}' does not take files of type {content_type}{of}; it takes {}", app.app, join(allowed()));
+    Err(Refusal::new(Reason::TypeNotAllowed, detail).allowed(allowed()).rule(rule))
 }
 
 pub(super) fn extension(app: &Manifest, filename: &Filename, content_type: &MediaType) -> Result<(), Refusal> {
@@ -109,18 +117,28 @@ pub(super) fn extension(app: &Manifest, filename: &Filename, content_type: &Medi
     }
 }
 
-pub(super) fn size(app: &Manifest, size: u64, content_type: &MediaType) -> Result<(), Refusal> {
-    let limit = app.max_size_of(content_type);
+/// The size is within the narrower of what the app takes and what its class allows, where that is known by now.
+pub(super) fn size(
+    app: &Manifest,
+    class: Option<&Classification>,
+    size: u64,
+    content_type: &MediaType,
+) -> Result<(), Refusal> {
+    let own = app.max_size_of(content_type);
+    let narrower = class.and_then(|class| Some((class, class.max_size?))).filter(|(_, most)| *most < own);
+    let limit = narrower.map_or(own, |(_, most)| most);
     if size > limit {
-        let key = if limit < app.max_size { "max_size_per_type" } else { "max_size" };
+        let key = if own < app.max_size { "max_size_per_type" } else { "max_size" };
+        let rule = narrower.map_or_else(|| app.rule(key), |(class, _)| class.lines.rule("max_size"));
+        let of = narrower.map_or_else(String::new, |(class, _)| format!(" of '{}' data", class.name));
         let detail = format!(
-            "the file has {size} bytes ({}), and app '{}' takes {content_type} files of up to {limit} bytes ({}); send a \
-             smaller file",
+            "the file has {size} bytes ({}), and app '{}' takes {content_type} files{of} of up to {limit} bytes ({}); \
+             send a smaller file",
             show_size(size),
             app.app,
             show_size(limit)
         );
-        return Err(Refusal::new(Reason::SizeNotAllowed, detail).limit(limit).rule(app.rule(key)));
+        return Err(Refusal::new(Reason::SizeNotAllowed, detail).limit(limit).rule(rule));
     }
     if size == 0 && !app.allow_empty {
         let detail =
@@ -154,10 +172,7 @@ pub(super) fn lawful_basis(class: &Classification, asked: Option<&str>) -> Resul
     match asked {
         None if class.lawful_basis.is_empty() => Ok(()),
         Some(basis) if accepted(basis) || (class.lawful_basis.is_empty() && LAWFUL_BASES.contains(&basis)) => Ok(()),
-        Some(_) if class.lawful_basis.is_empty() => {
-            let detail = format!("lawfulBasis is none of GDPR Article 6: {}", join(LAWFUL_BASES.into_iter()));
-            Err(Refusal::new(Reason::InvalidField, detail).allowed(LAWFUL_BASES).rule("lawful basis"))
-        }
+        Some(_) if class.lawful_basis.is_empty() => Err(unknown_basis()),
         asked => {
             let allowed = || class.lawful_basis.iter().map(String::as_str);
             let wrong = if asked.is_some() { "another one was sent" } else { "none was sent" };

@@ -105,6 +105,8 @@ pub struct NewLink {
     pub token: TokenId,
     /// How a browser should treat the bytes.
     pub disposition: Disposition,
+    /// The lawful basis on which it was asked for.
+    pub lawful_basis: Option<String>,
     /// When the link stops working.
     pub expires_at: Timestamp,
 }
@@ -120,6 +122,8 @@ pub struct LinkRecord {
     pub token: TokenId,
     /// How a browser should treat the bytes.
     pub disposition: Disposition,
+    /// The lawful basis on which it was asked for.
+    pub lawful_basis: Option<String>,
 }
 
 /// A one-time link to be used up.

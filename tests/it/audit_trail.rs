@@ -47,7 +47,7 @@ const OF_OBJECT: [&str; 4] = ["objectId", "data_classification", "data_residency
 #[tokio::test]
 async fn every_act_of_a_small_run_is_on_record_with_every_field() {
     let gateway = Gateway::start().await;
-    let token = gateway.create_token(json!({ "app": "clinic-forms", "workflow": "intake" })).await;
+    let token = gateway.create_token(harness::clinician()).await;
     let bytes = harness::fixture("invoice.pdf");
     let body =
         json!({ "filename": "f.pdf", "size": bytes.len(), "contentType": "application/pdf", "lawfulBasis": "consent" });

@@ -358,6 +358,7 @@ pub fn edited_policies(edits: &[(&str, &str, &str)]) -> tempfile::TempDir {
         ("src/cli/dev/targets.toml", "targets.toml"),
         ("policies/classifications.toml", "classifications.toml"),
         ("policies/base.cedar", "base.cedar"),
+        ("policies/owners.toml", "owners.toml"),
         ("src/cli/dev/limits.toml", "limits.toml"),
         ("policies/apps/where2eat.toml", "apps/where2eat.toml"),
         ("policies/apps/finance-invoices.toml", "apps/finance-invoices.toml"),

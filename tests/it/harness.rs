@@ -49,3 +49,9 @@ pub fn unique(prefix: &str) -> String {
     let id = uuid::Uuid::new_v4().simple().to_string();
     format!("{prefix}-{}", &id[..12])
 }
+
+/// What makes a token of the one workflow of the examples that may handle regulated data, for somebody who may.
+pub fn clinician() -> serde_json::Value {
+    serde_json::json!({ "app": "clinic-forms", "workflow": "intake",
+        "subject": { "user": "u-42", "role": "clinician", "project": "ward-3", "device": "d-7", "deviceAttested": true } })
+}

@@ -179,7 +179,7 @@ async fn a_one_time_link_works_once_among_twenty_followers() {
 #[tokio::test]
 async fn a_class_that_says_so_gets_links_without_asking() {
     let gateway = Gateway::start().await;
-    let token = gateway.create_token(json!({ "app": "clinic-forms", "workflow": "intake" })).await;
+    let token = gateway.create_token(harness::clinician()).await;
     let bytes = harness::fixture("invoice.pdf");
     let body =
         json!({ "filename": "f.pdf", "size": bytes.len(), "contentType": "application/pdf", "lawfulBasis": "consent" });

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::gateway::{Gateway, edit_policy, edited_policies};
+use crate::harness;
 
 fn jpeg(changes: Value) -> Value {
     let mut body = json!({ "filename": "menu.jpg", "size": 1000, "contentType": "image/jpeg" });
@@ -59,7 +60,7 @@ async fn every_rule_of_a_manifest_refuses_with_its_own_code() {
 #[tokio::test]
 async fn regulated_data_needs_a_lawful_basis_of_its_class() {
     let gateway = Gateway::start().await;
-    let token = gateway.create_token(json!({ "app": "clinic-forms", "workflow": "intake" })).await;
+    let token = gateway.create_token(harness::clinician()).await;
     let form = |basis: Value| json!({ "filename": "f.pdf", "size": 10, "contentType": "application/pdf", "lawfulBasis": basis });
     for basis in [Value::Null, json!("legitimate-interests"), json!("Consent")] {
         let (status, problem) = gateway.post_as(&token, "/request-upload", form(basis)).await;
@@ -119,9 +120,10 @@ async fn scopes_bound_what_a_token_may_write() {
 #[tokio::test]
 async fn an_app_that_is_off_or_no_longer_registered_gets_nothing() {
     let gateway = Gateway::start_in(edited_policies(&[]), &[]).await;
-    let token = gateway.create_token(json!({ "app": "clinic-forms", "workflow": "intake" })).await;
+    let token = gateway.create_token(harness::clinician()).await;
     edit_policy(gateway.dir(), "apps/where2eat.toml", "app = \"where2eat\"", "app = \"where2eat\"\nenabled = false");
     std::fs::remove_file(gateway.dir().join("policies/apps/clinic-forms.toml")).unwrap();
+    edit_policy(gateway.dir(), "owners.toml", "[clinic]\nregion = \"eu\"\n", "");
     assert_eq!(gateway.reload().await, "allowed");
     let (status, problem) = gateway.post("/request-upload", jpeg(json!({}))).await;
     assert_eq!((status, problem["code"].as_str()), (403, Some("app_disabled")), "{problem}");

@@ -5,12 +5,14 @@
 mod broken;
 mod cases;
 mod cedar;
+mod conditions;
 mod decisions;
 mod docs;
 mod explain;
 mod limits;
 mod owners;
 mod properties;
+mod regulated;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -58,7 +60,7 @@ upload_max = "10m"
 [internal]
 residency = ["any"]
 scanner = "clamav"
-[regulated]
+[swiss]
 residency = ["ch"]
 scanner = "clamav"
 [personal]
@@ -78,7 +80,7 @@ prefix = "uploads/"
 types = ["image/jpeg", "image/png"]
 inline_types = ["image/png"]
 max_size = "10 MiB"
-classifications = ["internal", "regulated", "personal"]
+classifications = ["internal", "swiss", "personal"]
 default_classification = "internal"
 upload_ttl = "5m"
 download_ttl = "2m"
@@ -262,7 +264,8 @@ fn the_example_set_loads_and_says_what_its_apps_may_do() {
     assert_eq!((images.bucket(), &*images.residency), ("vestibule-images", "eu"));
     assert_eq!(images.staging_prefix.as_str(), "incoming/");
     let regulated = set.class(&"regulated".parse().unwrap()).unwrap();
-    assert!(regulated.one_time_downloads && !regulated.lawful_basis.is_empty());
+    assert!(regulated.regulated && regulated.one_time_downloads && !regulated.lawful_basis.is_empty());
+    assert!(regulated.roles.iter().all(|role| set.roles().contains_key(role)), "{:?}", regulated.roles);
     let clinic = set.app(&"clinic-forms".parse().unwrap()).unwrap();
     assert_eq!(clinic.default_classification.as_ref().unwrap().as_str(), "regulated");
     assert_eq!(clinic.content.types, clinic.types);

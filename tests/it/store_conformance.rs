@@ -274,6 +274,7 @@ impl Bench {
                 hash,
                 token: object.token.clone(),
                 disposition: Disposition::Inline,
+                lawful_basis: Some("consent".into()),
                 expires_at: self.clock.now() + SignedDuration::from_secs(60),
             }),
             audit: self.entry(AuditAction::RequestDownload, object),

@@ -83,7 +83,7 @@ pub struct Possible {
 type Check = (&'static str, &'static [Reason], &'static [&'static str]);
 
 /// In the order of [`crate::policy::decide_upload`].
-const UPLOAD: [Check; 16] = [
+const UPLOAD: [Check; 19] = [
     (
         "the request can be read",
         &[Reason::InvalidFilename, Reason::InvalidPath, Reason::InvalidField, Reason::MethodNotSupported],
@@ -98,22 +98,29 @@ const UPLOAD: [Check; 16] = [
     ("the extension", &[Reason::ExtensionMismatch], &[]),
     ("the size", &[Reason::SizeNotAllowed], &[]),
     ("the data class", &[Reason::ClassificationNotAllowed], &[]),
+    ("the workflow may handle the class", &[Reason::WorkflowNotAuthorised], &[]),
+    ("the person may handle the class", &[Reason::UserNotAuthorised], &[]),
     ("the lawful basis", &[Reason::LawfulBasisRequired, Reason::InvalidField], &["basis", "lawful_basis"]),
     ("the target's region", &[Reason::ResidencyMismatch], &[]),
     ("the upload method", &[Reason::MethodNotSupported], &[]),
     ("the metadata", &[Reason::InvalidField], &["bounds"]),
+    ("the conditions", &[Reason::ConditionNotMet], &[]),
     ("every other rule of manifest and class", &[], &[]),
     ("Cedar's policies", &[Reason::DeniedByPolicy], &[]),
 ];
 
 /// In the order of the decisions about objects that are there, and of those about none.
-const OTHERS: [Check; 8] = [
+const OTHERS: [Check; 12] = [
     ("the request can be read", &[Reason::InvalidField], &[""]),
     ("the app is registered and switched on", &[Reason::AppUnknown, Reason::AppDisabled], &[]),
     ("the object is the app's", &[Reason::ObjectNotFound], &[]),
     ("the environment fits", &[Reason::EnvironmentMismatch], &[]),
     ("a scope of the token covers it", &[Reason::ScopeInsufficient], &[]),
     ("the data class", &[Reason::ClassificationNotAllowed], &[]),
+    ("the workflow may handle the class", &[Reason::WorkflowNotAuthorised], &[]),
+    ("the person may handle the class", &[Reason::UserNotAuthorised], &[]),
+    ("the lawful basis", &[Reason::LawfulBasisRequired], &[]),
+    ("the target's region", &[Reason::ResidencyMismatch], &[]),
     ("the disposition", &[Reason::DispositionNotAllowed], &[]),
     ("Cedar's policies", &[Reason::DeniedByPolicy], &[]),
 ];
@@ -178,12 +185,16 @@ fn text_of(files: &BTreeMap<String, String>, rule: &str) -> Option<String> {
 fn checks(asked: &Asked, refusal: Option<&Refusal>) -> Vec<&'static str> {
     let all: &[Check] = match asked {
         Asked::Upload(_) => &UPLOAD,
-        Asked::Release(_) => &OTHERS[7..],
+        Asked::Release(_) => &OTHERS[11..],
         _ => &OTHERS,
     };
+    // Erasing needs neither a basis nor the right place.
+    let of_downloads = ["the data class", "the lawful basis", "the target's region", "the disposition"];
+    let of_objects =
+        ["the object is the app's", "the workflow may handle the class", "the person may handle the class"];
     let of = |name: &str| match asked {
-        Asked::List(_) => !["the object is the app's", "the data class", "the disposition"].contains(&name),
-        Asked::Delete(_) => !["the data class", "the disposition"].contains(&name),
+        Asked::List(_) => !of_downloads.contains(&name) && !of_objects.contains(&name),
+        Asked::Delete(_) => !of_downloads.contains(&name),
         Asked::Exchange(..) => ["the app is registered and switched on", "Cedar's policies"].contains(&name),
         _ => true,
     };

@@ -76,14 +76,12 @@ fn cell(answer: Result<Permitted, Refusal>, rules: &mut Vec<String>) -> String {
 
 /// Nobody in particular, and every role that the set knows.
 fn roles(set: &PolicySet) -> Vec<Option<String>> {
-    let _ = set;
-    vec![None]
+    std::iter::once(None).chain(set.roles().keys().map(|role| Some(role.to_string()))).collect()
 }
 
 /// Those that the manifest names, and one that it does not.
 fn workflows(app: &Manifest) -> Vec<String> {
-    let _ = app;
-    vec!["any".to_owned()]
+    app.workflows.keys().map(ToString::to_string).chain(["any".to_owned()]).collect()
 }
 
 struct Asker<'a> {

@@ -207,8 +207,9 @@ fn read_upload(mut section: Section<'_>) -> Upload {
 fn read_download(mut section: Section<'_>) -> DownloadBody {
     let disposition = section.optional("disposition", plain).map(value);
     let one_time = section.optional("oneTime", boolean).map(value);
+    let lawful_basis = section.optional("lawfulBasis", plain).map(value);
     section.finish();
-    DownloadBody { disposition, one_time, ..DownloadBody::default() }
+    DownloadBody { disposition, one_time, lawful_basis, ..DownloadBody::default() }
 }
 
 fn read_exchange(mut section: Section<'_>) -> Option<Asked> {

@@ -142,6 +142,7 @@ pub(super) const TABLES: [Table; 10] = [
             ("disposition", Text),
             ("expires_at", Int),
             ("used_at", Int),
+            ("lawful_basis", Text),
         ],
         numbered: None,
     },

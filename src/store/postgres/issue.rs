@@ -199,14 +199,15 @@ pub(super) async fn downloads<'a>(
 async fn insert_links(conn: &mut PgConnection, issued: &[&IssueDownload]) -> Result<(), Failure> {
     for issue in issued {
         let Some(link) = &issue.link else { continue };
-        let sql = "INSERT INTO links (hash, object_id, grant_id, token_id, disposition, expires_at)
-                   VALUES ($1, $2, $3, $4, $5, $6)";
+        let sql = "INSERT INTO links (hash, object_id, grant_id, token_id, disposition, lawful_basis, expires_at)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7)";
         sqlx::query(sql)
             .bind(&link.hash[..])
             .bind(issue.object.uuid())
             .bind(issue.grant.uuid())
             .bind(link.token.as_str())
             .bind(link.disposition.as_str())
+            .bind(link.lawful_basis.as_deref())
             .bind(link.expires_at.as_microsecond())
             .execute(&mut *conn)
             .await?;

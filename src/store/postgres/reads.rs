@@ -112,7 +112,7 @@ pub(super) async fn link(
     hash: &LinkHash,
     now: Timestamp,
 ) -> Result<Option<LinkRecord>, Failure> {
-    let sql = "SELECT object_id, grant_id, token_id, disposition FROM links
+    let sql = "SELECT object_id, grant_id, token_id, disposition, lawful_basis FROM links
                WHERE hash = $1 AND used_at IS NULL AND expires_at > $2";
     let rows = sqlx::query(sql).bind(&hash[..]).bind(now.as_microsecond()).fetch_all(conn).await?;
     let read = all(&rows, |columns| {
@@ -121,6 +121,7 @@ pub(super) async fn link(
             grant: columns.grant_id()?,
             token: columns.parsed()?,
             disposition: columns.named(names::disposition)?,
+            lawful_basis: columns.optional_text()?,
         })
     });
     Ok(read?.pop())

@@ -117,8 +117,8 @@ pub(super) fn issue_download(
     };
     if let Some(link) = &issue.link {
         let mut insert = batch.conn.prepare_cached(
-            "INSERT INTO links (hash, object_id, grant_id, token_id, disposition, expires_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO links (hash, object_id, grant_id, token_id, disposition, lawful_basis, expires_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?;
         insert.execute(params![
             link.hash,
@@ -126,6 +126,7 @@ pub(super) fn issue_download(
             issue.grant.text().as_str(),
             link.token.as_str(),
             link.disposition.as_str(),
+            link.lawful_basis,
             link.expires_at.as_microsecond(),
         ])?;
     }

@@ -104,7 +104,7 @@ pub(super) fn expirable(conn: &Connection, before: Timestamp, count: usize) -> R
 }
 
 pub(super) fn link(conn: &Connection, hash: &LinkHash, now: Timestamp) -> Result<Option<LinkRecord>, Failure> {
-    let sql = "SELECT object_id, grant_id, token_id, disposition FROM links
+    let sql = "SELECT object_id, grant_id, token_id, disposition, lawful_basis FROM links
                WHERE hash = ?1 AND used_at IS NULL AND expires_at > ?2";
     one(conn, sql, &[hash, &now.as_microsecond()], |columns| {
         Ok(LinkRecord {
@@ -112,6 +112,7 @@ pub(super) fn link(conn: &Connection, hash: &LinkHash, now: Timestamp) -> Result
             grant: columns.parsed()?,
             token: columns.parsed()?,
             disposition: columns.named(names::disposition)?,
+            lawful_basis: columns.optional_text()?,
         })
     })
 }

@@ -87,7 +87,7 @@ impl Cloud {
     pub fn write_policies(&self, dir: &Path) {
         let (from, to) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("policies"), dir.join("policies"));
         std::fs::create_dir_all(to.join("apps")).unwrap();
-        for name in ["classifications.toml", "base.cedar"] {
+        for name in ["classifications.toml", "base.cedar", "owners.toml"] {
             std::fs::copy(from.join(name), to.join(name)).unwrap();
         }
         std::fs::copy(from.with_file_name("src/cli/dev/limits.toml"), to.join("limits.toml")).unwrap();

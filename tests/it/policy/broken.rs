@@ -133,7 +133,7 @@ const CASES: &[Case] = &[
     (M, "inline_types = [\"image/png\"]", "inline_types = [\"text/html\"]", "apps/menus.toml:7:17:", "carry scripts"),
     (M, "inline_types = [\"image/png\"]", "extensions = [\".jpg\"]", "apps/menus.toml:7:15:", "without its dot"),
     // Manifests: sizes and lives.
-    (M, "\"10 MiB\"", "\"10 MB\"", "apps/menus.toml:8:12:", "did you mean \"10 MiB\"?"),
+    (M, "\"10 MiB\"", "\"10 KB\"", "apps/menus.toml:8:12:", "did you mean \"10 kB\"?"),
     (
         M,
         "\"10 MiB\"",
@@ -165,13 +165,7 @@ const CASES: &[Case] = &[
         "more than 'clinic' takes in one upload; write at most \"5000 MiB\"",
     ),
     // Manifests: classes, methods, origins, content.
-    (
-        M,
-        "\"internal\", \"regulated\"",
-        "\"internal\", \"regulatd\"",
-        "apps/menus.toml:9:32:",
-        "did you mean 'regulated'?",
-    ),
+    (M, "\"internal\", \"swiss\"", "\"internal\", \"swis\"", "apps/menus.toml:9:32:", "did you mean 'swiss'?"),
     (
         M,
         "default_classification = \"internal\"",
@@ -182,11 +176,11 @@ const CASES: &[Case] = &[
     (
         M,
         "default_classification = \"internal\"",
-        "default_classification = \"regulated\"",
+        "default_classification = \"swiss\"",
         "apps/menus.toml:10:26:",
         "may not lie in 'eu'",
     ),
-    (F, "[\"internal\"]", "[\"regulated\"]", "apps/forms.toml:7:19:", "no class of this app may lie in 'eu'"),
+    (F, "[\"internal\"]", "[\"swiss\"]", "apps/forms.toml:7:19:", "no class of this app may lie in 'eu'"),
     (M, "[\"PUT\"]", "[\"PATCH\"]", "apps/menus.toml:13:12:", "possible values are: PUT, POST"),
     (M, "[\"PUT\"]", "[]", "apps/menus.toml:13:11:", "'methods' is empty"),
     (
@@ -256,8 +250,8 @@ const CASES: &[Case] = &[
     (C, "residency = [\"any\"]\n", "", "classifications.toml:3:2:", "key 'residency' is missing in [internal]"),
     (
         C,
-        "scanner = \"clamav\"\n[regulated]",
-        "scanner = \"none\"\n[regulated]",
+        "scanner = \"clamav\"\n[swiss]",
+        "scanner = \"none\"\n[swiss]",
         "classifications.toml:5:11:",
         "nothing becomes visible unscanned",
     ),
@@ -267,6 +261,19 @@ const CASES: &[Case] = &[
         "one_time_downloads = \"yes\"",
         "classifications.toml:15:22:",
         "write true or false without quotes",
+    ),
+    // What a class allows, and what a manifest makes of it.
+    (C, "[swiss]", "[regulated]", "classifications.toml:6:2:", "the class 'regulated' is not; add regulated = true"),
+    (C, "[swiss]", "max_size = \"0 B\"\n[swiss]", "classifications.toml:6:12:", "at least \"1 B\""),
+    (C, "[swiss]", "types = []\n[swiss]", "classifications.toml:6:9:", "'types' is empty"),
+    (C, "[swiss]", "[roles]\ncook = 7\n[swiss]", "classifications.toml:7:8:", "'cook' is a number, not text"),
+    (C, "[swiss]", "[roles]\nCook = \"Cooks\"\n[swiss]", "classifications.toml:7:1:", "a role cannot be named 'Cook'"),
+    (
+        C,
+        "[swiss]",
+        "roles = [\"cok\"]\n[roles]\ncook = \"Cooks\"\n[swiss]",
+        "classifications.toml:6:10:",
+        "unknown role 'cok'; did you mean 'cook'?",
     ),
     // Files.
     (M, "owner = \"marketing\"", "owner = \"marketing", "apps/menus.toml:2:", "not valid TOML"),

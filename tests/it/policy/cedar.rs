@@ -191,7 +191,7 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "compares 'classification' with 'intern', which it never is",
     ),
     (
-        "@id(\"a\") forbid (principal, action, resource is Object) when { [\"regulated\", \"privat\"].contains(resource.classification) };\n",
+        "@id(\"a\") forbid (principal, action, resource is Object) when { [\"swiss\", \"privat\"].contains(resource.classification) };\n",
         "guards.cedar:1:1:",
         "'privat'",
     ),

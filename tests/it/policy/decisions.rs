@@ -62,7 +62,7 @@ fn each_rule_of_an_upload_refuses_with_its_reason_line_and_advice() {
             |r| r.classification = Some("secret".parse().unwrap()),
             Reason::ClassificationNotAllowed,
             "apps/menus.toml:9 classifications",
-            "may not store 'secret' data; use internal, regulated, personal",
+            "may not store 'secret' data; use internal, swiss, personal",
         ),
         (
             |r| r.classification = Some("personal".parse().unwrap()),
@@ -72,7 +72,7 @@ fn each_rule_of_an_upload_refuses_with_its_reason_line_and_advice() {
         ),
         (|r| r.lawful_basis = Some("because".into()), Reason::InvalidField, "lawful basis", "GDPR Article 6"),
         (
-            |r| r.classification = Some("regulated".parse().unwrap()),
+            |r| r.classification = Some("swiss".parse().unwrap()),
             Reason::ResidencyMismatch,
             "classifications.toml:7 residency",
             "must stay in ch",
@@ -254,7 +254,7 @@ fn a_download_lives_as_its_class_allows_and_is_an_attachment_unless_safe() {
     personal.classification = "personal".parse().unwrap();
     let permit = decide_download(&set, &menus(), &personal, &DownloadRequest::default(), &then()).unwrap();
     assert_eq!((permit.ttl, permit.one_time), (Duration::from_secs(60), true));
-    let inline = DownloadRequest { disposition: Some(Disposition::Inline), one_time: true };
+    let inline = DownloadRequest { disposition: Some(Disposition::Inline), one_time: true, lawful_basis: None };
     let refusal = decide_download(&set, &menus(), &object(), &inline, &then()).unwrap_err();
     assert_eq!(
         (refusal.reason, refusal.rule.as_deref()),

@@ -73,7 +73,7 @@ fn a_cedar_policy_is_shown_whole() {
     assert_eq!(explanation.decided_by[0].rule, "guards.cedar:2 no-nights");
     let shown = explanation.decided_by[0].text.as_deref().unwrap();
     assert!(shown.starts_with("@id") && shown.ends_with("when { true };"), "{shown}");
-    assert_eq!(explanation.passed.last(), Some(&"a scope of the token covers it"));
+    assert_eq!(explanation.passed.last(), Some(&"the person may handle the class"));
 }
 
 /// One mistake for each check, in the order of the decision; with this one and all later ones, this one decides.
@@ -89,7 +89,7 @@ fn the_checks_stand_in_the_order_in_which_they_are_made() {
         ("the size", "request.size = '11 MiB'"),
         ("the data class", "request.classification = 'secret'"),
         ("the lawful basis", "request.classification = 'personal'"),
-        ("the target's region", "request.classification = 'regulated'"),
+        ("the target's region", "request.classification = 'swiss'"),
         ("the upload method", "request.method = 'POST'"),
         ("the metadata", "request.metadata = { Table = '7' }"),
     ];

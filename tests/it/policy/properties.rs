@@ -27,7 +27,7 @@ prop_compose! {
         path in path(),
         size in prop_oneof![4 => 1..2_000_000_u64, 1 => any::<u64>()],
         kind in prop::sample::select(vec![("a.jpg", "image/jpeg"), ("a.png", "image/png"), ("a.pdf", "application/pdf"), ("a.csv", "text/csv"), ("a.json", "application/json")]),
-        class in proptest::option::weighted(0.4, prop::sample::select(vec!["internal", "regulated", "personal", "public", "confidential"])),
+        class in proptest::option::weighted(0.4, prop::sample::select(vec!["internal", "swiss", "regulated", "personal", "public", "confidential"])),
         basis in proptest::option::of(prop::sample::select(vec!["consent", "contract"])),
     ) -> UploadRequest {
         let mut request = request();
@@ -70,7 +70,9 @@ fn no_decision_leaves_prefix_bounds_or_environment() {
         }
         let Ok(permit) = decide_upload(set, &who, &request, methods, &then()) else { return Ok(()) };
         allowed.set(allowed.get() + 1);
-        let manifest = set.app(&who.app).unwrap();
+        let (manifest, class) = (set.app(&who.app).unwrap(), set.class(&permit.classification).unwrap());
+        prop_assert!(class.takes(&request.content_type) && class.max_size.is_none_or(|most| request.size <= most));
+        prop_assert!(class.max_upload_ttl.is_none_or(|most| permit.ttl <= most));
         let target = set.target(&permit.target).unwrap();
         prop_assert_eq!(target.environment, environment);
         prop_assert!(manifest.prefix.render(&who, now()).unwrap().contains(&permit.prefix));
@@ -78,7 +80,7 @@ fn no_decision_leaves_prefix_bounds_or_environment() {
         prop_assert!(!target.staging_prefix.contains(&permit.prefix));
         prop_assert!(set.ttl().upload.admit(permit.ttl) && permit.ttl <= manifest.upload_ttl);
         prop_assert!(manifest.types.contains(&request.content_type) && request.size <= manifest.max_size);
-        prop_assert!(set.class(&permit.classification).unwrap().may_reside_in(&target.residency));
+        prop_assert!(class.may_reside_in(&target.residency));
         Ok(())
     });
     outcome.unwrap();
@@ -92,7 +94,7 @@ fn a_download_lives_within_the_bounds_whatever_its_class() {
         for one_time in [false, true] {
             let mut object = object();
             object.classification = class.name.clone();
-            let request = DownloadRequest { disposition: None, one_time };
+            let request = DownloadRequest { disposition: None, one_time, lawful_basis: None };
             let permit = decide_download(&set, &super::menus(), &object, &request, &then()).unwrap();
             assert!(set.ttl().download.admit(permit.ttl), "{permit:?}");
             assert!(permit.one_time || !(one_time || class.one_time_downloads), "{permit:?}");

@@ -32,6 +32,7 @@ pub(super) async fn a_link_works_once_however_many_follow_it(bench: Bench) {
     let link = bench.store.link([7; 32], bench.clock.now()).await.unwrap().unwrap();
     assert_eq!((link.object, link.grant), (object.id, issue.grant));
     assert_eq!((&link.token, link.disposition), (&object.token, Disposition::Inline));
+    assert_eq!(link.lawful_basis.as_deref(), Some("consent"));
     let before = bench.audit(&object).await.len();
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..20 {
