@@ -72,7 +72,7 @@ impl App {
             let more = objects.len() > limit;
             objects.truncate(limit);
             let next = objects.last().filter(|_| more).map(|object| object.id);
-            let shown = |object: &Object| policy::may_see(&policies, who, object);
+            let shown = |object: &Object| policy::may_see(&policies, who, object, &circumstances);
             objects.retain(|object| object.environment == who.environment && shown(object));
             Ok(ObjectPage { objects, next })
         };

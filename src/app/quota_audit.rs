@@ -133,7 +133,13 @@ impl App {
             };
             let audit = rows.iter().map(entry).collect();
             self.store.repair_usage(RepairUsage { rows, audit }).await?;
-            found.repaired = true;
+            // Whoever repaired the same at the same moment added it too; that shows as the opposite, and the next run puts
+            // it right.
+            let again = self.store.audit_usage(UsageQuery { app: query.app.clone(), at: self.clock.now() }).await?;
+            found.repaired = again.iter().all(|row| row.missing.is_nothing());
+            if !found.repaired {
+                found.usage = again;
+            }
         }
         self.audit_buckets(query, &mut found).await?;
         Ok(found)

@@ -121,7 +121,8 @@ impl App {
             let served = visible_bytes(object)?;
             let grant = download_grant(GrantId::from_uuid(self.clock.uuid()), object, served, &permit, now);
 
-            let (secret, link) = if permit.one_time { self.new_link(who, &grant, &permit) } else { (None, None) };
+            let (secret, link) =
+                if permit.one_time { self.new_link(who, &grant, query.request.lawful_basis) } else { (None, None) };
             let mut audit = context
                 .entry(now, AuditAction::RequestDownload, Outcome::Allowed, 200)
                 .by_principal(who)
@@ -172,14 +173,14 @@ impl App {
         &self,
         who: &Principal,
         grant: &DownloadGrant,
-        permit: &DownloadPermit,
+        lawful_basis: Option<&str>,
     ) -> (Option<String>, Option<NewLink>) {
         let secret = URL_SAFE_NO_PAD.encode(self.clock.random::<32>());
         let link = NewLink {
             hash: Sha256Digest::of(secret.as_bytes()).0,
             token: who.token.clone(),
             disposition: grant.disposition,
-            lawful_basis: permit.lawful_basis.clone(),
+            lawful_basis: lawful_basis.map(str::to_owned),
             expires_at: grant.expires_at,
         };
         (Some(secret), Some(link))

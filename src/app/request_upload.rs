@@ -228,10 +228,12 @@ fn grant(object: &Object) -> UploadGrant {
 }
 
 /// The same request once more gets the same object, as long as its URL can still be used and today's decision is the
-/// same: neither another environment nor another target may come in through an old key.
+/// same: no other environment, target, class or owner may come in through an old key.
 fn repeatable(earlier: Object, decided: &Object, prefix: &Prefix, now: Timestamp) -> Result<Object, Refusal> {
     let same = earlier.environment == decided.environment
         && earlier.target == decided.target
+        && (&earlier.classification, &earlier.residency, &earlier.owner)
+            == (&decided.classification, &decided.residency, &decided.owner)
         && prefix.contains_path(earlier.keys.served.path());
     if !same {
         return Err(Refusal::new(

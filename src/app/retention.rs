@@ -34,6 +34,12 @@ impl App {
         match tokio::time::timeout(DEADLINE, store.kept(&object.keys.served, served)).await {
             Ok(Ok(kept)) if kept.is_active(now) => Err(refusal(kept, now)),
             Ok(Ok(_) | Err(StorageError::NotFound)) => Ok(()),
+            // What was kept once may be kept still; nobody is told that it is gone before that is known.
+            Ok(Err(_)) | Err(_) if retained_until.is_some() => Err(Refusal::new(
+                Reason::StorageUnavailable,
+                "The storage cannot be asked whether the object may be deleted. Try again shortly.",
+            )
+            .retry_after(5)),
             Ok(Err(error)) => {
                 tracing::warn!(%error, object = %object.id, "cannot ask what keeps an object; its removal will find out");
                 Ok(())

@@ -115,15 +115,18 @@ fn source(request: &ServiceRequest, proxies: &[IpAddr]) -> Option<IpAddr> {
 
 /// Behind a listed proxy, the last hop in `X-Forwarded-For` that is none; whatever stands before it, anybody may have
 /// written. The peer where that hop is no address or there is none.
+///
+/// A listener for both protocols tells IPv4 clients as `::ffff:a.b.c.d`, which no rule about addresses means: so the answer is
+/// canonical.
 fn client(peer: IpAddr, proxies: &[IpAddr], lines: &[&str]) -> IpAddr {
     let listed = |address: &IpAddr| proxies.iter().any(|proxy| proxy.to_canonical() == address.to_canonical());
     if !listed(&peer) {
-        return peer;
+        return peer.to_canonical();
     }
     let hops = lines.iter().rev().flat_map(|line| line.rsplit(','));
     match hops.map(|hop| address(hop.trim())).find(|hop| hop.as_ref().is_none_or(|hop| !listed(hop))) {
-        Some(Some(hop)) => hop,
-        _ => peer,
+        Some(Some(hop)) => hop.to_canonical(),
+        _ => peer.to_canonical(),
     }
 }
 
@@ -151,5 +154,7 @@ mod tests {
         assert_eq!(from("10.0.0.1", &["10.0.0.2, 10.0.0.1"]), "10.0.0.1");
         assert_eq!(from("::ffff:10.0.0.1", &["198.51.100.1:4711"]), "198.51.100.1");
         assert_eq!(from("10.0.0.1", &["[2001:db8::1]:443"]), "2001:db8::1");
+        assert_eq!(from("::ffff:192.0.2.9", &[]), "192.0.2.9");
+        assert_eq!(from("10.0.0.1", &["::ffff:198.51.100.1"]), "198.51.100.1");
     }
 }

@@ -139,9 +139,7 @@ pub fn decide_on_object(
     circumstances: &Circumstances,
 ) -> Result<Arc<str>, Refusal> {
     let app = on_object(set, who, object, action)?;
-    if let Some(class) = set.class(&object.classification) {
-        regulated::handle(app, who, class)?;
-    }
+    regulated::handle(app, who, class_of(set, object)?)?;
     last_word::on_object(set, app, who, object, action, circumstances)
 }
 
@@ -326,7 +324,7 @@ fn on_regulated(
 fn class_of<'s>(set: &'s PolicySet, object: &Object) -> Result<&'s Classification, Refusal> {
     set.class(&object.classification).ok_or_else(|| {
         let detail = format!(
-            "the object's classification '{}' no longer exists, so it cannot be downloaded; ask your platform team",
+            "the object's classification '{}' no longer exists, so nothing is allowed with it; ask your platform team",
             object.classification
         );
         Refusal::new(Reason::ClassificationNotAllowed, detail).rule("classifications.toml")

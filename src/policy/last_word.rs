@@ -46,6 +46,7 @@ pub(super) fn upload(
     let asked = Asked::Object {
         id: None,
         owner: &app.owner,
+        owner_region: set.region_of(&app.owner),
         target: Some(target),
         environment: who.environment,
         region: &target.residency,
@@ -162,6 +163,7 @@ fn about<'a>(set: &'a PolicySet, object: &'a Object) -> Asked<'a> {
     Asked::Object {
         id: Some(object.id),
         owner: &object.owner,
+        owner_region: set.region_of(&object.owner),
         target: set.target(&object.target),
         environment: object.environment,
         region: &object.residency,

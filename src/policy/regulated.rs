@@ -9,7 +9,10 @@ use crate::domain::ids::ClassName;
 use crate::domain::object::Object;
 use crate::domain::principal::Principal;
 use crate::domain::refusal::{Reason, Refusal};
+use crate::domain::scope::Action;
 
+use super::last_word;
+use super::request::Circumstances;
 use super::{Classification, Manifest, Owner, PolicySet};
 
 /// The workflow may store this class: its table in the manifest names it, or it has none and the class is not regulated.
@@ -81,11 +84,9 @@ pub(super) fn handle(app: &Manifest, who: &Principal, class: &Classification) ->
     user(app, who, class)
 }
 
-/// Whether a list shows an object of its app to this principal: where it is regulated, only to whoever may handle it.
-pub fn may_see(set: &PolicySet, who: &Principal, object: &Object) -> bool {
-    match (set.app(&object.app), set.class(&object.classification)) {
-        (Some(app), Some(class)) => handle(app, who, class).is_ok(),
-        (None, _) => false,
-        (_, None) => true,
-    }
+/// Whether a list shows an object of its app to this principal: where it is regulated, only to whoever may handle it; and
+/// only what Cedar would show alone. A class that no longer exists allows nothing.
+pub fn may_see(set: &PolicySet, who: &Principal, object: &Object, circumstances: &Circumstances) -> bool {
+    let (Some(app), Some(class)) = (set.app(&object.app), set.class(&object.classification)) else { return false };
+    handle(app, who, class).is_ok() && last_word::on_object(set, app, who, object, Action::Read, circumstances).is_ok()
 }

@@ -100,6 +100,29 @@ async fn a_policy_keeps_a_role_from_deleting_and_a_reviewer_from_releasing() {
 }
 
 #[tokio::test]
+async fn a_list_shows_nothing_that_a_policy_hides_alone() {
+    let dir = edited_policies(&[]);
+    let text = "@id(\"hidden\") forbid (principal, action == Action::\"list\", resource)\n\
+                when { context.prefix like \"uploads/secret/*\" };\n";
+    std::fs::write(dir.path().join("policies/guards.cedar"), text).unwrap();
+    let gateway = Gateway::start_in(dir, &[]).await;
+    let mut ids = Vec::new();
+    for path in ["uploads/secret/", "uploads/open/"] {
+        let mut body = upload("a.jpg", "image/jpeg");
+        body["path"] = path.into();
+        let (status, issued) = gateway.post("/request-upload", body).await;
+        assert_eq!(status, 201, "{issued}");
+        ids.push(issued["objectId"].as_str().unwrap().to_owned());
+    }
+    let (_, page) = gateway.get("/objects?prefix=uploads/").await;
+    let listed: Vec<&str> =
+        page["objects"].as_array().unwrap().iter().map(|o| o["objectId"].as_str().unwrap()).collect();
+    assert_eq!(listed, [ids[1].as_str()]);
+    assert_eq!(gateway.get(&format!("/objects/{}", ids[0])).await.0, 403);
+    assert_eq!(gateway.get(&format!("/objects/{}", ids[1])).await.0, 200);
+}
+
+#[tokio::test]
 async fn a_policy_that_comes_in_with_a_reload_kills_links_that_were_handed_out_before() {
     let dir = edited_policies(&[]);
     let gateway = Gateway::start_in(dir, &[]).await;

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::cloud::{Cloud, Place, Setup, jpeg};
 use crate::faults::books::Books;
 use crate::faults::client::{Client, File};
-use crate::gateway::{Gateway, answer};
+use crate::gateway::{Gateway, PATIENCE, answer};
 use crate::harness;
 use crate::store_postgres::Database;
 
@@ -90,6 +90,11 @@ async fn a_sqlite_file_is_copied_under_load_lost_and_put_back() {
     // Life goes on, and is forgotten: an object, a deletion, an upload under a known URL.
     let forgotten = gateway.visible_jpeg(&bytes(4)).await;
     assert_eq!(gateway.delete(&format!("/objects/{deleted_later}")).await.0, 204);
+    let started = Instant::now();
+    while Books::of(gateway.dir()).bucket("vestibule-images").keys().any(|key| key.contains(&deleted_later)) {
+        assert!(started.elapsed() < PATIENCE, "the bytes of the deleted object stay");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     let unfinished = gateway.request_jpeg(&bytes(5)).await;
     let served = Books::of(gateway.dir()).object(&forgotten).served;
     gateway.kill();

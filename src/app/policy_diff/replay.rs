@@ -188,7 +188,8 @@ fn upload(asked: &AskedFor) -> Result<UploadBody, NotReplayed> {
 fn upload_of(object: &Object) -> UploadBody {
     let asked = crate::policy::asked_for(object);
     UploadBody {
-        filename: object.filename.to_string(),
+        // What a file is called is nobody's business who compares policies; what counts is how its name ends.
+        filename: object.filename.extension().map_or_else(|| "file".to_owned(), |end| format!("file.{end}")),
         size: object.size,
         content_type: object.content_type.to_string(),
         path: asked.path.map(|path| path.to_string()),
@@ -202,7 +203,8 @@ fn upload_of(object: &Object) -> UploadBody {
 
 fn download(asked: &AskedFor) -> DownloadBody {
     let disposition = asked.disposition.map(Disposition::as_str).map(str::to_owned);
-    DownloadBody { disposition, one_time: asked.one_time, ..DownloadBody::default() }
+    let lawful_basis = asked.lawful_basis.clone();
+    DownloadBody { disposition, one_time: asked.one_time, lawful_basis, ..DownloadBody::default() }
 }
 
 /// The object as it waited for its review: what it became since is not what the rule looked at.

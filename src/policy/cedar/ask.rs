@@ -57,6 +57,8 @@ pub(in crate::policy) enum Asked<'a> {
         id: Option<ObjectId>,
         /// Whose quota it is charged to.
         owner: &'a OwnerName,
+        /// That team's region.
+        owner_region: Option<&'a str>,
         /// Where it lies; `None` where the target is no longer configured.
         target: Option<&'a Target>,
         environment: Environment,

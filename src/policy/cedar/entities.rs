@@ -65,6 +65,10 @@ impl<'s> View<'s> {
         self.0.is_none_or(|sight| sight.names(name))
     }
 
+    fn climbs(&self, kind: &str, attribute: &str) -> bool {
+        self.0.is_none_or(|sight| sight.climbs(kind, attribute))
+    }
+
     /// The attributes that are seen.
     fn attributes<const N: usize>(&self, pairs: [(&str, Lazy<'_>); N]) -> Attributes {
         let seen = pairs.into_iter().filter(|(name, _)| self.sees(name));
@@ -109,8 +113,8 @@ pub(super) fn build(question: &Question<'_>, view: &View<'_>) -> Result<(Request
     let (owner, app) = (uid(&TYPES.owner, question.owner.as_str()), uid(&TYPES.app, question.app.as_str()));
     let mut entities = Vec::with_capacity(7);
     // A parent that no policy names, by its type or as an attribute, is no parent of anything that counts.
-    let owners = view.sees("Owner") || view.sees("owner");
-    let apps = owners || view.sees("App") || view.sees("app");
+    let owners = view.climbs("Owner", "owner");
+    let apps = owners || view.climbs("App", "app");
     if owners {
         let region = question.region.filter(|_| view.sees("region")).map(|region| ("region".to_owned(), text(region)));
         entities.push(entity(&owner, region.into_iter().collect(), [])?);
@@ -153,15 +157,17 @@ fn object(
     in_app: bool,
     entities: &mut Vec<Entity>,
 ) -> Result<EntityUid, Failure> {
-    let Asked::Object { id, owner, target, environment, region, classification, path } = question.asked else {
+    let Asked::Object { id, owner, owner_region, target, environment, region, classification, path } = question.asked
+    else {
         return Err("no object is asked about".into());
     };
     let charged = uid(&TYPES.owner, owner.as_str());
     if charged != *answers && view.sees("owner") {
-        entities.push(entity(&charged, Attributes::new(), [])?);
+        let own = owner_region.map(|region| view.attributes([("region", Lazy::Text(region))])).unwrap_or_default();
+        entities.push(entity(&charged, own, [])?);
     }
     let place = uid(&TYPES.target, target.map_or("", |target| target.name.as_str()));
-    let placed = view.sees("Target") || view.sees("target");
+    let placed = view.climbs("Target", "target");
     if placed {
         entities.push(entity(&place, target_attributes(target, view), [])?);
     }

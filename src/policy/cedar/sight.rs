@@ -29,6 +29,8 @@ pub(super) struct Sight {
     whole_context: bool,
     /// Whether a policy names a single object.
     objects: bool,
+    /// Whether a policy asks for ancestors that it does not name: `principal in resource`.
+    ancestors: bool,
 }
 
 impl Sight {
@@ -43,6 +45,7 @@ impl Sight {
         self.words.extend(other.words.iter().cloned());
         self.whole_context |= other.whole_context;
         self.objects |= other.objects;
+        self.ancestors |= other.ancestors;
     }
 
     /// `read` says that the value stands where an attribute of it is read.
@@ -57,6 +60,11 @@ impl Sight {
                     self.words.insert(name.clone());
                     match (name.as_str(), member) {
                         ("Var", Value::String(variable)) if variable == "context" => self.whole_context |= !read,
+                        // `in` with its two sides, or the ancestor of `is … in`.
+                        ("in", side) => {
+                            self.ancestors |= has_variable(side.get("right").unwrap_or(side));
+                            self.walk(side, false);
+                        }
                         ("." | "has", Value::Object(access)) => {
                             for (name, member) in access {
                                 self.walk(member, name == "left");
@@ -68,6 +76,11 @@ impl Sight {
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
+    }
+
+    /// Whether a policy can see that an entity has ancestors of this type, or of any, without naming it.
+    pub(super) fn climbs(&self, kind: &str, attribute: &str) -> bool {
+        self.ancestors || self.names(kind) || self.names(attribute)
     }
 
     /// Whether a policy can read what has this name.
@@ -103,7 +116,8 @@ impl Sight {
         }
         match question.asked {
             Asked::App => key.0.push(b'a'),
-            Asked::Object { id: _, owner, target, environment, region, classification, path } => {
+            // An owner's region is the set's, as what is known about a target.
+            Asked::Object { id: _, owner, owner_region: _, target, environment, region, classification, path } => {
                 key.0.push(b'b');
                 key.text(owner.as_str());
                 // What else is known about a target is the set's, and answers do not outlive the set.
@@ -121,6 +135,15 @@ impl Sight {
             key.fact(fact);
         }
         Some(key.0)
+    }
+}
+
+/// Whether an expression is more than literals.
+fn has_variable(expression: &Value) -> bool {
+    match expression {
+        Value::Object(members) => members.contains_key("Var") || members.values().any(has_variable),
+        Value::Array(items) => items.iter().any(has_variable),
+        _ => false,
     }
 }
 

@@ -63,6 +63,7 @@ impl Facts {
         let object = Asked::Object {
             id: self.id,
             owner: &self.owner,
+            owner_region: Some("eu"),
             target: Some(&self.target),
             environment: Environment::Live,
             region: "eu",
@@ -168,9 +169,16 @@ const WHOLE: &str = r#"@id("whole") forbid (principal, action == Action::"list",
 const MANY_READ: &str = r#"forbid (principal, action == Action::"list", resource)
   when { context.prefix == "p/" && context["prefix"] like "p*" && context has sourceAddress };"#;
 
+/// Asks for ancestors that no policy names.
+const CLIMBS: &str = r#"@id("all") permit (principal, action, resource);
+@id("climbs") forbid (principal, action == Action::"list", resource)
+  when { principal in resource && context.prefix like "p*" };
+@id("is-in") forbid (principal, action == Action::"upload", resource)
+  when { resource is Object in principal.app && context.size == 2 };"#;
+
 fn sets() -> Vec<String> {
     let mut sets: Vec<String> = [WITH_PATH, WITH_TIME, WITH_OBJECT].map(|more| format!("{MANY}{more}")).into();
-    sets.push(MANY.to_owned());
+    sets.extend([MANY, CLIMBS].map(str::to_owned));
     sets
 }
 

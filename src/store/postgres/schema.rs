@@ -21,8 +21,7 @@ struct Migration {
 /// Each once, in order; the version of a schema is how many were applied.
 const MIGRATIONS: &[Migration] = &[
     Migration { name: "initial", sql: include_str!("../../../migrations/postgres/0001_initial.sql") },
-    Migration { name: "quotas", sql: include_str!("../../../migrations/postgres/0002_quotas.sql") },
-    Migration { name: "subjects", sql: include_str!("../../../migrations/postgres/0003_subjects.sql") },
+    Migration { name: "policy", sql: include_str!("../../../migrations/postgres/0002_policy.sql") },
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (

@@ -19,8 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0002_cheaper_inserts.sql"),
     include_str!("../../../migrations/sqlite/0003_audit_blocks.sql"),
     include_str!("../../../migrations/sqlite/0004_issued_apart.sql"),
-    include_str!("../../../migrations/sqlite/0005_quotas.sql"),
-    include_str!("../../../migrations/sqlite/0006_subjects.sql"),
+    include_str!("../../../migrations/sqlite/0005_policy.sql"),
 ];
 
 /// The version of the schema that this program brings.

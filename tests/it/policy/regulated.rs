@@ -128,9 +128,9 @@ fn a_workflow_must_be_named_for_the_class_and_its_person_must_have_a_role() {
             assert!(refusal.detail.contains(part), "{part}: {}", refusal.detail);
             assert_discreet(&refusal, rule.ends_with("export"));
         }
-        assert!(!may_see(&set, &principal, &stored()), "no list shows it");
+        assert!(!may_see(&set, &principal, &stored(), &then()), "no list shows it");
     }
-    assert!(may_see(&set, &nurse(), &stored()));
+    assert!(may_see(&set, &nurse(), &stored(), &then()));
     for act in [Action::Read, Action::Delete] {
         assert!(decide_on_object(&set, &nurse(), &stored(), act, &then()).is_ok());
     }
@@ -186,7 +186,7 @@ fn an_app_that_no_longer_lists_the_class_hands_nothing_of_it_out() {
     files.insert("apps/care.toml".into(), text);
     let set = load(&files);
     assert_eq!(download(&set, &nurse(), &stored()).unwrap_err().reason, Reason::ClassificationNotAllowed);
-    assert!(!may_see(&set, &nurse(), &stored()));
+    assert!(!may_see(&set, &nurse(), &stored(), &then()));
 }
 
 #[test]
@@ -302,7 +302,7 @@ fn no_decision_is_wider_than_its_class_and_none_on_regulated_data_lacks_one_of_f
             prop_assert!(class.max_download_ttl.is_none_or(|most| permit.ttl <= most));
             prop_assert!(permit.one_time || !class.one_time_downloads);
             prop_assert!(five(&class.name, permit.lawful_basis.as_deref(), place), "{permit:?}");
-            prop_assert!(may_see(set, &who, &stored));
+            prop_assert!(may_see(set, &who, &stored, &then()));
             let (uploads, downloads) = regulated.get();
             regulated.set((uploads, downloads + usize::from(class.regulated)));
         }

@@ -31,3 +31,8 @@ SELECT owner, sum(held_bytes), count(held_bytes) FROM objects WHERE held_bytes I
 
 -- What counts for the day of an upload, where other bytes became visible than were asked for; size where NULL.
 ALTER TABLE objects ADD COLUMN settled_size INTEGER;
+
+-- The person on whose behalf a workflow acts, as whoever made the token vouched for them: a JSON object, or nothing.
+ALTER TABLE tokens ADD COLUMN subject TEXT;
+-- The lawful basis on which a one-time link was asked for: whoever follows it acts on the same one.
+ALTER TABLE links ADD COLUMN lawful_basis TEXT;

@@ -25,6 +25,12 @@ CREATE TABLE owner_usage (
 INSERT INTO owner_usage (owner, bytes, objects)
 SELECT owner, sum(held_bytes), count(held_bytes) FROM objects WHERE held_bytes IS NOT NULL GROUP BY owner;
 
+-- The person on whose behalf a workflow acts, as whoever made the token vouched for them: a JSON object, or nothing. The
+-- program before this one names its columns, and goes on without it.
+ALTER TABLE tokens ADD COLUMN subject text;
+-- The lawful basis on which a one-time link was asked for: whoever follows it acts on the same one.
+ALTER TABLE links ADD COLUMN lawful_basis text;
+
 -- Last, because their locks keep everybody out until the end of the transaction.
 ALTER TABLE app_usage
     ADD COLUMN uploads_window        bigint NOT NULL DEFAULT 0,
