@@ -22,7 +22,7 @@ test: ## every test, on LocalStack, Azurite, PostgreSQL, Redis and clamd, which 
 	@tests/chaos/run --check
 	@tests/chaos/run --list tests/chaos/regressions.txt --sabotage
 
-check: ## format, lints, documentation, licences, generated files, example policies and deployment
+check: ## format, lints, documentation, licences, generated files, example policies with their cases, and deployment
 	@scripts/need cargo cc fmt clippy deny
 	cargo fmt --check
 	cargo clippy --all-targets $(FEATURES) -- -D warnings
@@ -31,6 +31,7 @@ check: ## format, lints, documentation, licences, generated files, example polic
 	@scripts/generated $(FEATURES)
 	@deploy/check
 	cargo run --quiet $(FEATURES) -- policy check policies
+	cargo run --quiet $(FEATURES) -- policy test policies --mutations
 
 bench: ## whole requests beside bare actix and other programs, and the speed of minting, deciding and committing
 	@scripts/need cargo cc wrk

@@ -3,7 +3,7 @@
 //! [`PolicySet::load`] reads a directory (`targets.toml`, `classifications.toml`, `limits.toml`, `owners.toml`,
 //! `apps/*.toml`) whole or not at all;
 //! [`decide`] compares a request with the set and answers with a permit or a refusal that names the rule. Deciding does no
-//! I/O and reads no clock. The manifests decide as plain data, and [`cedar`] has the last word (decision 0020). [`Policies`]
+//! I/O and reads no clock. The manifests decide as plain data, and Cedar has the last word (decision 0020). [`Policies`]
 //! holds the running set and replaces it as a whole; a directory with a mistake never replaces anything. Absent on
 //! purpose: quotas and rate limits as counters (the store's).
 
