@@ -3,8 +3,9 @@
 //! Only these functions make permits. The order of the checks is fixed, from who asks to what is asked, so that a
 //! stranger to an app learns nothing of its rules and every refusal has one cause: app registered and on; environment;
 //! scope; for an upload then path, type, extension, size, class, workflow, person, lawful basis, residency, method,
-//! metadata, conditions, and at last what Cedar's policies say. Where a class is narrower than its app, the class decides. Quotas travel in the permit; the store counts them. Nothing here does I/O or reads a clock,
-//! and an allowing decision costs a few small allocations.
+//! metadata, conditions, and at last what Cedar's policies say. Where a class is narrower than its app, the class decides.
+//! Quotas travel in the permit; the store counts them. Nothing here does I/O or reads a clock, and an allowing decision
+//! costs a few small allocations.
 
 use std::sync::Arc;
 
@@ -57,11 +58,10 @@ pub fn decide_upload(
     regulated::region(set, app, class, &target.residency)?;
     rules::method(app, request.method, methods(target))?;
     rules::metadata(&request.metadata)?;
-    let extension = request.filename.extension().unwrap_or_default();
     conditions::meet(app, || Facts {
         size: request.size,
         content_type: request.content_type.as_str(),
-        extension: &extension,
+        extension: request.filename.extension().unwrap_or_default(),
         classification: class.name.as_str(),
         method: request.method.as_str(),
         environment: who.environment.as_str(),

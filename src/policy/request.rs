@@ -64,8 +64,7 @@ pub struct DownloadRequest {
 impl UploadRequest {
     /// What the audit trail keeps of it.
     pub fn asked_for(&self) -> AskedFor {
-        let known = |basis: &String| LAWFUL_BASES.contains(&basis.as_str());
-        let basis = self.lawful_basis.as_ref();
+        let basis = self.lawful_basis.as_deref();
         AskedFor {
             content_type: Some(self.content_type.clone()),
             size: Some(self.size),
@@ -73,18 +72,13 @@ impl UploadRequest {
             path: self.path.clone(),
             classification: self.classification.clone(),
             method: Some(self.method),
-            lawful_basis: basis.map(|basis| if known(basis) { basis.clone() } else { "other".to_owned() }),
+            lawful_basis: basis.map(|basis| known_basis(basis).unwrap_or("other").to_owned()),
             ..AskedFor::default()
         }
     }
 }
 
-/// A lawful basis of GDPR Article 6(1) by its word.
-pub fn known_basis(asked: &str) -> Option<&'static str> {
-    LAWFUL_BASES.into_iter().find(|known| *known == asked)
-}
-
-/// The same of an upload that was allowed: what its object tells.
+/// What the audit trail keeps of an upload that was allowed: what its object tells.
 pub fn asked_for(object: &Object) -> AskedFor {
     let path = object.keys.served.path();
     let directory = path.rsplitn(3, '/').nth(2).unwrap_or_default();
@@ -110,6 +104,11 @@ impl DownloadRequest {
         let lawful_basis = self.lawful_basis.map(str::to_owned);
         unusual.then(|| AskedFor { disposition: self.disposition, one_time, lawful_basis, ..AskedFor::default() })
     }
+}
+
+/// A lawful basis of GDPR Article 6(1) by its word.
+pub fn known_basis(asked: &str) -> Option<&'static str> {
+    LAWFUL_BASES.into_iter().find(|known| *known == asked)
 }
 
 /// What stands after the last dot may be any text; an extension is short and plain.

@@ -93,7 +93,7 @@ impl Field {
 pub(super) struct Facts<'a> {
     pub(super) size: u64,
     pub(super) content_type: &'a str,
-    pub(super) extension: &'a str,
+    pub(super) extension: String,
     pub(super) classification: &'a str,
     pub(super) method: &'a str,
     pub(super) environment: &'a str,
@@ -102,11 +102,11 @@ pub(super) struct Facts<'a> {
     pub(super) path: &'a Prefix,
 }
 
-impl<'a> Facts<'a> {
-    fn word(&self, field: Field) -> Option<&'a str> {
+impl Facts<'_> {
+    fn word(&self, field: Field) -> Option<&str> {
         match field {
             Field::ContentType => Some(self.content_type),
-            Field::Extension => Some(self.extension),
+            Field::Extension => Some(&self.extension),
             Field::Classification => Some(self.classification),
             Field::Method => Some(self.method),
             Field::Environment => Some(self.environment),
