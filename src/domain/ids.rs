@@ -99,6 +99,10 @@ generated_id!(
     /// What one URL may do; written into the URL so that a use can be traced to its issuance.
     GrantId, "grt_", "grantId"
 );
+generated_id!(
+    /// A request for access.
+    AccessRequestId, "arq_", "accessRequestId"
+);
 
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {

@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock, no randomness, no async. Imports nothing from the layers above. Everything that comes from
 //! outside is parsed into these types at the edge, and no raw string is an id, a key or a scope past that.
 
+pub mod access;
 pub mod admin;
 pub mod asked;
 pub mod audit;
