@@ -15,7 +15,7 @@ demo: ## the main job on this machine, with real files; leaves a gateway running
 	@scripts/need cargo cc
 	@demo/run
 
-test: ## every test, on LocalStack, Azurite, PostgreSQL, Redis and clamd, which are installed and started
+test: ## every test, on LocalStack, Azurite, PostgreSQL, Redis, clamd, an OpenID provider and a browser, which are installed and started
 	@scripts/need cargo cc nextest
 	@localstack/up
 	@scripts/test $(FEATURES)
@@ -57,5 +57,5 @@ fmt: ## format the Rust files
 	@scripts/need cargo fmt
 	cargo fmt
 
-clean-environment: ## end LocalStack, Azurite, PostgreSQL, Redis and clamd of this checkout; what was installed stays
+clean-environment: ## end LocalStack, Azurite, PostgreSQL, Redis, clamd and the OpenID provider of this checkout; what was installed stays
 	@localstack/down

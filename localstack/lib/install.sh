@@ -77,26 +77,31 @@ install_sdk() {
 azurite_directory() { AZURITE_DIR=$CACHE/azurite-$(fingerprint "$LOCALSTACK_DIR/azurite/package-lock.json"); }
 
 install_azurite() {
-  local log=$LOGS/install-azurite.log begun
   azurite_directory
-  [ -f "$AZURITE_DIR/.complete" ] && return 0
+  install_npm "$AZURITE_DIR" "$LOCALSTACK_DIR/azurite" azurite
+}
+
+# install_npm DIRECTORY SOURCE NAME: what SOURCE/package-lock.json pins, into DIRECTORY/node_modules.
+install_npm() {
+  local directory=$1 source=$2 name=$3 log=$LOGS/install-${2##*/}.log begun
+  [ -f "$directory/.complete" ] && return 0
   if ! command -v npm >/dev/null || ! command -v node >/dev/null; then
-    printf '%s\n' "error: Azurite needs Node.js 20 or newer and npm; they were not found" \
+    printf '%s\n' "error: $name needs Node.js 20 or newer and npm; they were not found" \
       "  Debian: apt-get install nodejs npm, or install Node.js another way" >&2
     return 1
   fi
   begun=$(now_ms)
-  say "installing azurite with npm (first time only)"
-  rm -rf "$AZURITE_DIR"
-  mkdir -p "$AZURITE_DIR"
-  cp "$LOCALSTACK_DIR"/azurite/package*.json "$AZURITE_DIR/"
-  if ! (cd "$AZURITE_DIR" && npm ci --omit=dev --no-audit --no-fund) >"$log" 2>&1; then
-    printf 'error: npm could not install azurite\n' >&2
+  say "installing $name with npm (first time only)"
+  rm -rf "$directory"
+  mkdir -p "$directory"
+  cp "$source"/package*.json "$directory/"
+  if ! (cd "$directory" && npm ci --omit=dev --no-audit --no-fund) >"$log" 2>&1; then
+    printf 'error: npm could not install %s\n' "$name" >&2
     last_lines "$log"
     return 1
   fi
-  touch "$AZURITE_DIR/.complete"
-  say "installed azurite in $(took "$begun")"
+  touch "$directory/.complete"
+  say "installed $name in $(took "$begun")"
 }
 
 as_root() {
