@@ -101,10 +101,14 @@ impl App {
                 None => Ok(Arrival::Nothing),
             },
             State::Uploaded | State::Scanning | State::Promoting => Ok(Arrival::Settling(id)),
-            State::Quarantined | State::Unscannable => Ok(Arrival::Known(id)),
-            State::Visible | State::Rejected | State::Expired | State::Deleted => {
-                self.remove_stray(&object, open.store.as_ref()).await
-            }
+            State::Quarantined | State::Unscannable if object.life.staged().is_some() => Ok(Arrival::Known(id)),
+            // Of what was visible when it was contained, nothing is staged any more.
+            State::Quarantined
+            | State::Unscannable
+            | State::Visible
+            | State::Rejected
+            | State::Expired
+            | State::Deleted => self.remove_stray(&object, open.store.as_ref()).await,
         }
     }
 

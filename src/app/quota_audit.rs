@@ -12,7 +12,7 @@ use crate::domain::audit::{AuditAction, AuditEntry, Outcome};
 use crate::domain::ids::{AppName, ObjectId, TargetName};
 use crate::domain::job::JobKind;
 use crate::domain::key::{Area, ObjectKey, Prefix};
-use crate::domain::life::{Life, State};
+use crate::domain::life::{Held, Life, State};
 use crate::domain::object::Object;
 use crate::domain::principal::Operator;
 use crate::domain::quota::QuotaKind;
@@ -243,8 +243,11 @@ impl App {
         if let Some(object) = &object {
             let recorded = match (&object.life, area) {
                 (Life::Visible { served, .. }, Area::Served) => Some(served.size),
-                (Life::Quarantined { staged, .. } | Life::Unscannable { staged, .. }, Area::Staging) => {
-                    Some(staged.size)
+                (Life::Contained { held: Held::Served { bytes, .. }, .. }, Area::Served) => Some(bytes.size),
+                // A copy may have been under way when it was contained.
+                (Life::Contained { held: Held::Staged(_), .. }, Area::Served) => return Ok(Judged::Explained),
+                (life, Area::Staging) if life.state().is_held() && life.staged().is_some() => {
+                    life.staged().map(|staged| staged.size)
                 }
                 (Life::Promoting { .. }, _) => return Ok(Judged::Explained),
                 (Life::Issued | Life::Uploaded { .. } | Life::Scanning { .. }, Area::Staging) => {

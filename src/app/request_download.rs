@@ -251,6 +251,10 @@ pub(super) fn visible_bytes(object: &Object) -> Result<StoredBytes, Refusal> {
             Reason::ObjectHeld,
             "Malware was found in the file, and it is held for review. Ask your platform team.",
         ),
+        Life::Contained { .. } => refuse(
+            Reason::ObjectHeld,
+            "Whoever uploaded the file was revoked, and the file is held for review. Ask your platform team.",
+        ),
         Life::Unscannable { .. } => refuse(
             Reason::ObjectHeld,
             "The file could not be judged, and it is held for review. Ask your platform team.",

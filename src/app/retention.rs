@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use crate::domain::life::Life;
 use crate::domain::object::Object;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::retention::Kept;
@@ -23,8 +22,8 @@ impl App {
     /// # Errors
     /// [`Reason::RetentionActive`] with the date, where there is one.
     pub(super) async fn refuse_kept(&self, object: &Object) -> Result<(), Refusal> {
-        let Life::Visible { served, retained_until, .. } = &object.life else { return Ok(()) };
-        let now = self.clock.now();
+        let Some(served) = object.life.served() else { return Ok(()) };
+        let (retained_until, now) = (object.life.retained_until(), self.clock.now());
         if let Some(until) = retained_until.filter(|until| *until > now) {
             return Err(kept_until(until));
         }

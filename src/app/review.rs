@@ -3,7 +3,7 @@
 use crate::domain::audit::{AuditAction, Outcome};
 use crate::domain::ids::ObjectId;
 use crate::domain::job::JobKind;
-use crate::domain::life::{InvalidTransition, Life, Review};
+use crate::domain::life::{InvalidTransition, Life, Review, State};
 use crate::domain::object::Object;
 use crate::domain::principal::Operator;
 use crate::domain::refusal::{Reason, Refusal};
@@ -80,7 +80,14 @@ impl App {
         let change = match act {
             ReviewAct::Release => {
                 let review = Review { by: who.name.clone(), reason };
-                Change::to(object.life.clone().release(review).map_err(conflict)?).job(JobKind::Promote, now)
+                let next = object.life.clone().release(review).map_err(conflict)?;
+                // What was contained goes back to where it was.
+                let job = match next.state() {
+                    State::Promoting => Some(JobKind::Promote),
+                    State::Uploaded => Some(JobKind::Inspect),
+                    _ => None,
+                };
+                job.into_iter().fold(Change::to(next), |change, job| change.job(job, now))
             }
             ReviewAct::InspectAgain => {
                 Change::to(object.life.clone().inspect_again().map_err(conflict)?).job(JobKind::Inspect, now)

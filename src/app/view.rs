@@ -152,6 +152,10 @@ fn why(life: &Life) -> (Option<Reason>, Option<String>) {
         Life::Quarantined { .. } => {
             (Some(Reason::MalwareFound), Some("Malware was found; the file is held for review.".into()))
         }
+        Life::Contained { .. } => (
+            Some(Reason::Contained),
+            Some("Whoever uploaded the file was revoked; the file is held for review.".into()),
+        ),
         Life::Unscannable { detail, .. } => (Some(Reason::CannotBeJudged), Some(detail.clone())),
         Life::Expired => (Some(Reason::UploadExpired), Some("Nothing arrived before the upload URL expired.".into())),
         Life::Deleted { detail } => (Some(Reason::ObjectGone), Some(detail.clone())),

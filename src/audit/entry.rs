@@ -30,6 +30,7 @@ pub fn changed(mut entry: AuditEntry, object: &Object, to: &Life) -> AuditEntry 
         Life::Rejected { reason, detail, .. } => (Some(*reason), Some(detail.clone())),
         Life::Unscannable { detail, .. } => (Some(Reason::CannotBeJudged), Some(detail.clone())),
         Life::Deleted { detail } => (None, Some(detail.clone())),
+        Life::Contained { revocation, .. } => (Some(Reason::Contained), Some(format!("contained under {revocation}"))),
         Life::Quarantined { verdict, .. } => match &verdict.finding {
             Finding::Infected { signature } => (Some(Reason::MalwareFound), Some(signature.clone())),
             other => (None, Some(other.as_str().to_owned())),

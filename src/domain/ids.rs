@@ -104,6 +104,11 @@ generated_id!(
     AccessRequestId, "arq_", "accessRequestId"
 );
 
+generated_id!(
+    /// One revocation, and what follows from it.
+    RevocationId, "rev_", "revocationId"
+);
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*

@@ -5,18 +5,26 @@
 //!    │           │            ├─ infected ─────────▶ quarantined ──review──▶ promoting | deleted
 //!    │           │            ├─ cannot be judged ─▶ unscannable ──review──▶ promoting | deleted
 //!    └▶ expired  └─▶ rejected ◀── wrong size, digest, type or content
+//!
+//! containment:  uploaded, scanning, promoting, visible ──▶ quarantined ──review──▶ where it was | deleted
 //! ```
 //!
 //! Every transition consumes the state and returns the next one or a typed error; the store writes it by
-//! compare-and-set, so that a late worker cannot move an object back. Only `promoting` leads to `visible`, and only a
-//! clean verdict or a reviewer's release leads to `promoting`.
+//! compare-and-set, so that a late worker cannot move an object back. Only `promoting` leads to `visible` for the first
+//! time, and only a clean verdict or a reviewer's release leads to `promoting`. What was contained goes back to where it
+//! was: what was visible to exactly the same served bytes, what was not inspected yet to its inspection.
+
+mod state;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::bytes::StoredBytes;
+use super::ids::RevocationId;
 use super::refusal::Reason;
 use super::verdict::{Finding, Verdict};
+
+pub use state::State;
 
 /// Where an object stands, with what is known about its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +70,18 @@ pub enum Life {
         /// What inspection found.
         verdict: Verdict,
     },
+    /// Whoever uploaded it was revoked, and everything of theirs is held for review. The state is `quarantined`: nobody
+    /// may have it, whatever inspection found.
+    Contained {
+        /// What lies where.
+        held: Held,
+        /// What inspection found, where it came that far.
+        verdict: Option<Verdict>,
+        /// Who had released it before.
+        review: Option<Review>,
+        /// Under which revocation.
+        revocation: RevocationId,
+    },
     /// Could not be judged; held in staging for review.
     Unscannable {
         /// What lies in staging.
@@ -89,6 +109,22 @@ pub enum Life {
     },
 }
 
+/// Where the bytes of a contained object lie.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Held {
+    /// In staging: it was not visible yet.
+    Staged(StoredBytes),
+    /// Under the served key: it was visible.
+    Served {
+        /// The served copy.
+        bytes: StoredBytes,
+        /// Before when the storage lets nobody delete it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retained_until: Option<Timestamp>,
+    },
+}
+
 /// A reviewer's decision on a held object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -97,65 +133,6 @@ pub struct Review {
     pub by: String,
     /// The written reason.
     pub reason: String,
-}
-
-/// The name of a state, without its data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[allow(missing_docs, reason = "documented at the variants of `Life`")]
-pub enum State {
-    Issued,
-    Uploaded,
-    Scanning,
-    Promoting,
-    Visible,
-    Quarantined,
-    Unscannable,
-    Rejected,
-    Expired,
-    Deleted,
-}
-
-impl State {
-    /// Every state, in the order of an object's life.
-    pub const ALL: [State; 10] = [
-        State::Issued,
-        State::Uploaded,
-        State::Scanning,
-        State::Promoting,
-        State::Visible,
-        State::Quarantined,
-        State::Unscannable,
-        State::Rejected,
-        State::Expired,
-        State::Deleted,
-    ];
-
-    /// The state's name as clients, the database and metrics see it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            State::Issued => "issued",
-            State::Uploaded => "uploaded",
-            State::Scanning => "scanning",
-            State::Promoting => "promoting",
-            State::Visible => "visible",
-            State::Quarantined => "quarantined",
-            State::Unscannable => "unscannable",
-            State::Rejected => "rejected",
-            State::Expired => "expired",
-            State::Deleted => "deleted",
-        }
-    }
-
-    /// The state with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == name)
-    }
-
-    /// True where the object counts against its app's quota.
-    pub fn holds_quota(self) -> bool {
-        !matches!(self, State::Rejected | State::Expired | State::Deleted)
-    }
 }
 
 /// A transition that the diagram does not have.
@@ -179,7 +156,7 @@ impl Life {
             Life::Scanning { .. } => State::Scanning,
             Life::Promoting { .. } => State::Promoting,
             Life::Visible { .. } => State::Visible,
-            Life::Quarantined { .. } => State::Quarantined,
+            Life::Quarantined { .. } | Life::Contained { .. } => State::Quarantined,
             Life::Unscannable { .. } => State::Unscannable,
             Life::Rejected { .. } => State::Rejected,
             Life::Expired => State::Expired,
@@ -194,7 +171,19 @@ impl Life {
             | Life::Scanning { staged }
             | Life::Promoting { staged, .. }
             | Life::Quarantined { staged, .. }
+            | Life::Contained { held: Held::Staged(staged), .. }
             | Life::Unscannable { staged, .. } => Some(staged),
+            _ => None,
+        }
+    }
+
+    /// The served copy, where there is one that the record stands for: of what is visible, and of what was when it was
+    /// contained.
+    pub fn served(&self) -> Option<&StoredBytes> {
+        match self {
+            Life::Visible { served, .. } | Life::Contained { held: Held::Served { bytes: served, .. }, .. } => {
+                Some(served)
+            }
             _ => None,
         }
     }
@@ -205,6 +194,7 @@ impl Life {
             Life::Quarantined { verdict, .. } => Some(verdict),
             Life::Promoting { verdict, .. }
             | Life::Visible { verdict, .. }
+            | Life::Contained { verdict, .. }
             | Life::Unscannable { verdict, .. }
             | Life::Rejected { verdict, .. } => verdict.as_ref(),
             _ => None,
@@ -214,7 +204,8 @@ impl Life {
     /// Before when the storage lets nobody delete the served copy, where such a date was recorded.
     pub fn retained_until(&self) -> Option<Timestamp> {
         match self {
-            Life::Visible { retained_until, .. } => *retained_until,
+            Life::Visible { retained_until, .. }
+            | Life::Contained { held: Held::Served { retained_until, .. }, .. } => *retained_until,
             _ => None,
         }
     }
@@ -290,9 +281,34 @@ impl Life {
         }
     }
 
-    /// A reviewer lets a held object through.
+    /// Whoever uploaded it was revoked: nobody may have it until a reviewer has looked at it. An upload that is still
+    /// awaited ends; what is held already stays as it is, for its own reason.
+    pub fn contain(self, revocation: RevocationId) -> Next {
+        let (held, verdict, review) = match self {
+            Life::Issued => {
+                return Ok(Life::Deleted { detail: format!("its upload was ended by the revocation {revocation}") });
+            }
+            Life::Uploaded { staged } | Life::Scanning { staged } => (Held::Staged(staged), None, None),
+            Life::Promoting { staged, verdict, review } => (Held::Staged(staged), verdict, review),
+            Life::Visible { served, verdict, review, retained_until } => {
+                (Held::Served { bytes: served, retained_until }, verdict, review)
+            }
+            other => return Err(other.refuse("contained")),
+        };
+        Ok(Life::Contained { held, verdict, review, revocation })
+    }
+
+    /// A reviewer lets a held object through. What was contained goes back to where it was: a copy that was served is
+    /// served again as it is, and what nobody has judged yet is inspected first.
     pub fn release(self, review: Review) -> Next {
         match self {
+            Life::Contained { held: Held::Served { bytes, retained_until }, verdict, .. } => {
+                Ok(Life::Visible { served: bytes, verdict, review: Some(review), retained_until })
+            }
+            Life::Contained { held: Held::Staged(staged), verdict: None, .. } => Ok(Life::Uploaded { staged }),
+            Life::Contained { held: Held::Staged(staged), verdict, .. } => {
+                Ok(Life::Promoting { staged, verdict, review: Some(review) })
+            }
             Life::Quarantined { staged, verdict } => {
                 Ok(Life::Promoting { staged, verdict: Some(verdict), review: Some(review) })
             }
@@ -301,10 +317,13 @@ impl Life {
         }
     }
 
-    /// A reviewer has an object inspected again that nobody could judge, for example after the scanner was away.
+    /// A reviewer has an object inspected again that nobody could judge, for example after the scanner was away, or that
+    /// was contained before it was visible.
     pub fn inspect_again(self) -> Next {
         match self {
-            Life::Unscannable { staged, .. } => Ok(Life::Uploaded { staged }),
+            Life::Unscannable { staged, .. } | Life::Contained { held: Held::Staged(staged), .. } => {
+                Ok(Life::Uploaded { staged })
+            }
             other => Err(other.refuse("inspected again")),
         }
     }
@@ -323,72 +342,4 @@ impl Life {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::bytes::Sha256Digest;
-
-    fn staged() -> StoredBytes {
-        StoredBytes { etag: "\"a\"".into(), version: None, size: 3 }
-    }
-
-    fn verdict(finding: Finding, bytes: StoredBytes) -> Verdict {
-        Verdict {
-            finding,
-            engine: "ClamAV 1.4.6".into(),
-            signatures: "27000".into(),
-            at: "2026-11-21T10:00:00Z".parse().unwrap(),
-            bytes,
-            sha256: Sha256Digest::of(b"abc"),
-            detected: None,
-        }
-    }
-
-    #[test]
-    fn only_a_clean_verdict_or_a_release_leads_to_visible() {
-        let scanning = Life::Issued.arrived(staged()).unwrap().claim().unwrap();
-        let clean = scanning.clone().judge(verdict(Finding::Clean, staged())).unwrap();
-        assert_eq!(clean.promoted(staged(), None).unwrap().state(), State::Visible);
-
-        let infected = Finding::Infected { signature: "Test.EICAR".into() };
-        let held = scanning.clone().judge(verdict(infected, staged())).unwrap();
-        assert!(held.clone().promoted(staged(), None).is_err());
-        let released = held.release(Review { by: "ana".into(), reason: "false alarm".into() }).unwrap();
-        assert_eq!(released.promoted(staged(), None).unwrap().state(), State::Visible);
-
-        let unjudged = scanning.give_up("clamd is away".into()).unwrap();
-        assert_eq!(unjudged.state(), State::Unscannable);
-        assert!(unjudged.promoted(staged(), None).is_err());
-    }
-
-    #[test]
-    fn a_verdict_about_other_bytes_is_refused() {
-        let scanning = Life::Scanning { staged: staged() };
-        let other = StoredBytes { etag: "\"b\"".into(), ..staged() };
-        assert!(scanning.judge(verdict(Finding::Clean, other)).is_err());
-    }
-
-    #[test]
-    fn what_was_recorded_before_there_was_retention_reads_back_as_not_retained() {
-        let old = r#"{"state":"visible","served":{"etag":"a","size":3},"verdict":null,"review":null}"#;
-        let life: Life = serde_json::from_str(old).unwrap();
-        assert_eq!(life.retained_until(), None);
-        assert_eq!(serde_json::to_value(&life).unwrap(), serde_json::from_str::<serde_json::Value>(old).unwrap());
-        let until = Some("2027-01-01T00:00:00Z".parse().unwrap());
-        let Life::Visible { served, verdict, review, .. } = life else { panic!("it is visible") };
-        let kept = Life::Visible { served, verdict, review, retained_until: until };
-        let read: Life = serde_json::from_value(serde_json::to_value(&kept).unwrap()).unwrap();
-        assert_eq!(read.retained_until(), until);
-    }
-
-    #[test]
-    fn finished_states_go_nowhere_but_deleted() {
-        let visible = Life::Visible { served: staged(), verdict: None, review: None, retained_until: None };
-        assert!(visible.clone().claim().is_err() && visible.clone().arrived(staged()).is_err());
-        assert_eq!(visible.delete("done".into()).unwrap().state(), State::Deleted);
-        for life in [Life::Expired, Life::Deleted { detail: String::new() }] {
-            assert!(life.clone().arrived(staged()).is_err());
-            assert!(life.clone().delete(String::new()).is_err());
-            assert!(life.expire().is_err());
-        }
-    }
-}
+mod tests;

@@ -104,6 +104,7 @@ reasons! {
     ArchiveEncrypted => "archive_encrypted", 422, "The archive is encrypted", "send it without a password";
     ArchiveUnsafe => "archive_unsafe", 422, "The archive unpacks to far more than it holds or is malformed", "send a plain archive";
     MalwareFound => "malware_found", 422, "Malware was found", "do not send the file on; tell your security team";
+    Contained => "contained", 422, "Whoever uploaded it was revoked", "ask your platform team to review it";
     CannotBeJudged => "cannot_be_judged", 422, "The file could not be judged", "ask your platform team to review it";
     ChangedAfterUpload => "changed_after_upload", 422, "The bytes changed while they were inspected", "upload once, and as a new object";
     UploadExpired => "upload_expired", 422, "Nothing arrived before the URL expired", "request a new upload";

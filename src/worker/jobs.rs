@@ -140,11 +140,11 @@ impl Jobs {
         self.complete(job, &object, next, follow_up).await
     }
 
-    /// Deletes the staged bytes of a visible object; other bytes that came after them are strays.
+    /// Deletes the staged bytes of an object that has its served copy; other bytes that came after them are strays.
     async fn remove_staged(&self, job: &LeasedJob) -> Done {
         let Some(object) = self.app.store.object(job.object).await? else { return self.finish(job).await };
         crate::fault::point("promote.recorded").await;
-        if object.life.state() == State::Visible {
+        if object.life.served().is_some() {
             let store = self.store(&object)?;
             let judged = object.life.verdict().map(|verdict| verdict.bytes.etag.as_str());
             for _ in 0..MOST_VERSIONS {

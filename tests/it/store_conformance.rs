@@ -340,6 +340,7 @@ macro_rules! every_case_for {
             objects {
                 an_object_reads_back_as_it_was_issued,
                 every_state_reads_back_as_it_was_written,
+                what_was_visible_is_contained_and_released_as_it_was_and_counts_all_the_while,
                 a_refused_upload_leaves_no_trace,
                 p4_concurrent_uploads_never_exceed_the_quota,
                 an_idempotency_key_stands_for_one_request,

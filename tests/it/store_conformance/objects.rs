@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use uuid::Uuid;
 use vestibule::domain::bytes::Sha256Digest;
-use vestibule::domain::ids::ObjectId;
-use vestibule::domain::life::{Life, State};
+use vestibule::domain::ids::{ObjectId, RevocationId};
+use vestibule::domain::life::{Life, Review, State};
 use vestibule::domain::object::Object;
 use vestibule::domain::principal::Environment;
 use vestibule::domain::quota::{QuotaHolder, QuotaKind, QuotaMet, Quotas};
@@ -50,6 +50,32 @@ pub(super) async fn every_state_reads_back_as_it_was_written(bench: Bench) {
     let finding = Finding::Infected { signature: "Test.EICAR".into() };
     let held = Life::Quarantined { staged: stored(10), verdict: Verdict { finding, ..bench.clean(10) } };
     assert_eq!(bench.advanced(&object, held.clone()).await.life, held);
+}
+
+pub(super) async fn what_was_visible_is_contained_and_released_as_it_was_and_counts_all_the_while(bench: Bench) {
+    let visible = bench.visible("where2eat", 10, 12).await;
+    let revocation = RevocationId::from_uuid(bench.clock.uuid());
+    let contained = bench.advanced(&visible, visible.life.clone().contain(revocation).unwrap()).await;
+    let query = |state| ObjectQuery {
+        app: Some(visible.app.clone()),
+        prefix: String::new(),
+        state: Some(state),
+        before: None,
+        limit: 10,
+    };
+    assert_eq!(bench.store.objects(query(State::Quarantined)).await.unwrap(), std::slice::from_ref(&contained));
+    assert_eq!(bench.store.objects(query(State::Visible)).await.unwrap(), []);
+    assert_eq!(bench.usage("where2eat").await, held(12, 1));
+    let review = Review { by: "ana".into(), reason: "nothing wrong with it".into() };
+    let released = bench.advanced(&contained, contained.life.clone().release(review.clone()).unwrap()).await;
+    let Life::Visible { served, verdict, retained_until, .. } = visible.life else { panic!("it was visible") };
+    assert_eq!(released.life, Life::Visible { served, verdict, review: Some(review), retained_until });
+    assert_eq!(bench.usage("where2eat").await, held(12, 1));
+
+    let uploaded = bench.issued("where2eat", 10).await;
+    let ended = bench.advanced(&uploaded, uploaded.life.clone().contain(revocation).unwrap()).await;
+    assert_eq!((ended.life.state(), bench.usage("where2eat").await), (State::Deleted, held(12, 1)));
+    bench.assert_counted_right().await;
 }
 
 pub(super) async fn a_refused_upload_leaves_no_trace(bench: Bench) {
