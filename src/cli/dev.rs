@@ -41,12 +41,13 @@ struct Ready {
 }
 
 /// The example policies, as they lie in `policies/`; only targets and limits differ.
-const POLICIES: [(&str, &str); 8] = [
+const POLICIES: [(&str, &str); 9] = [
     ("targets.toml", include_str!("dev/targets.toml")),
     ("classifications.toml", include_str!("../../policies/classifications.toml")),
     ("base.cedar", include_str!("../../policies/base.cedar")),
     ("limits.toml", include_str!("dev/limits.toml")),
     ("owners.toml", include_str!("../../policies/owners.toml")),
+    ("access.toml", include_str!("../../policies/access.toml")),
     ("apps/where2eat.toml", include_str!("../../policies/apps/where2eat.toml")),
     ("apps/finance-invoices.toml", include_str!("../../policies/apps/finance-invoices.toml")),
     ("apps/clinic-forms.toml", include_str!("../../policies/apps/clinic-forms.toml")),

@@ -21,11 +21,12 @@ use super::manifest_file::Draft;
 use super::mistake::{Mistake, Report, nearest};
 use super::reader::File;
 use super::targets::Targets;
-use super::{cedar, classes, cross, limits_file, manifest_file, owners, targets};
+use super::{access, cedar, classes, cross, limits_file, manifest_file, owners, targets};
 
 const TARGETS: &str = "targets.toml";
 const CLASSES: &str = "classifications.toml";
-// These two need not be there.
+// These need not be there.
+const ACCESS: &str = "access.toml";
 const LIMITS: &str = "limits.toml";
 const OWNERS: &str = "owners.toml";
 /// The directory of cases: no part of the set, see [`super::cases`].
@@ -66,6 +67,7 @@ fn read_files(files: &Files, report: &Report) -> Option<PolicySet> {
     let classes = handle(CLASSES).map(classes::read);
     let limits = handle(LIMITS).map(|file| (file, limits_file::read(file)));
     let owners = handle(OWNERS).map(|file| (file, owners::read(file)));
+    let access = handle(ACCESS).map(|file| (file, access::read(file)));
     let mut drafts: Vec<(&File<'_>, Draft)> = Vec::new();
     for file in &handles {
         let Some(stem) = file.name.strip_prefix("apps/").and_then(|name| name.strip_suffix(".toml")) else { continue };
@@ -81,6 +83,9 @@ fn read_files(files: &Files, report: &Report) -> Option<PolicySet> {
     if let Some((file, owners)) = &owners {
         owners.check(file, &drafts);
     }
+    if let Some((file, access)) = &access {
+        access.check(file, &drafts);
+    }
     let rules = read_rules(&handles, &drafts, &targets, &classes);
     let limits = limits.map(|(_, limits)| limits).unwrap_or_default();
     let mut apps = BTreeMap::new();
@@ -91,8 +96,9 @@ fn read_files(files: &Files, report: &Report) -> Option<PolicySet> {
     let targets = targets.found.into_iter().map(|found| (found.target.name.clone(), found.target)).collect();
     let strangers = limits.of_strangers();
     let owners = owners.map(|(_, owners)| owners.into_map()).unwrap_or_default();
+    let access = access.map(|(_, access)| access.rules).unwrap_or_default();
     let (Classes { classes, roles, ttl, .. }, digest) = (classes, digest(files));
-    Some(PolicySet { apps, targets, classes, roles, owners, ttl, strangers, rules: rules?, digest })
+    Some(PolicySet { apps, targets, classes, roles, owners, ttl, strangers, access, rules: rules?, digest })
 }
 
 /// Reads the Cedar policies of the directory, of which there must be some: without one nothing would be permitted.
@@ -147,12 +153,12 @@ pub(super) fn read_directory(dir: &Path, report: &Report) -> Files {
                     report.note(format!("apps/{app} does not end in .toml and is ignored"));
                 }
             }
-        } else if [TARGETS, CLASSES, LIMITS, OWNERS].contains(&name.as_str()) || name.ends_with(POLICIES) {
+        } else if [TARGETS, CLASSES, LIMITS, OWNERS, ACCESS].contains(&name.as_str()) || name.ends_with(POLICIES) {
             read_file(dir, name, report, &mut files);
         } else if name == SCHEMA_FILE {
             check_schema(dir, report);
         } else if name.ends_with(".toml") {
-            let meant = nearest(name, [TARGETS, CLASSES, LIMITS, OWNERS]).unwrap_or("apps/<app>.toml");
+            let meant = nearest(name, [TARGETS, CLASSES, LIMITS, OWNERS, ACCESS]).unwrap_or("apps/<app>.toml");
             at_start(
                 report,
                 name,

@@ -1,12 +1,13 @@
 //! Policy: what an app may do, decided from plain files.
 //!
 //! [`PolicySet::load`] reads a directory (`targets.toml`, `classifications.toml`, `limits.toml`, `owners.toml`,
-//! `apps/*.toml`) whole or not at all;
+//! `access.toml`, `apps/*.toml`) whole or not at all;
 //! [`decide`] compares a request with the set and answers with a permit or a refusal that names the rule. Deciding does no
 //! I/O and reads no clock. The manifests decide as plain data, and Cedar has the last word (decision 0020). [`Policies`]
 //! holds the running set and replaces it as a whole; a directory with a mistake never replaces anything. Absent on
 //! purpose: quotas and rate limits as counters (the store's).
 
+mod access;
 pub mod bodies;
 pub mod cases;
 mod cedar;
@@ -44,6 +45,7 @@ use crate::domain::limits::RateLimits;
 use crate::domain::principal::{Environment, Principal};
 use crate::domain::target::Target;
 
+pub use access::{AccessRules, Automatic};
 pub use cedar::SCHEMA as CEDAR_SCHEMA;
 pub use check::{CheckReport, check};
 pub use classes::{ANYWHERE, Bounds, Classification, LAWFUL_BASES, TtlBounds};
@@ -68,6 +70,7 @@ pub struct PolicySet {
     roles: BTreeMap<RoleName, String>,
     ttl: TtlBounds,
     strangers: Arc<RateLimits>,
+    access: AccessRules,
     rules: cedar::Rules,
     digest: Sha256Digest,
 }
@@ -129,6 +132,11 @@ impl PolicySet {
     /// Every owner of `owners.toml`, by name.
     pub fn owners(&self) -> impl ExactSizeIterator<Item = &Owner> {
         self.owners.values()
+    }
+
+    /// How access is given, and which is allowed in advance.
+    pub fn access(&self) -> &AccessRules {
+        &self.access
     }
 
     /// The roles that people may have, and what each means.

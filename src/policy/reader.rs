@@ -371,6 +371,11 @@ pub(super) fn duration(value: &DeValue<'_>) -> Result<std::time::Duration, Wrong
     read_text(value, "write it in quotes with a unit, for example \"5m\"", super::units::parse_duration)
 }
 
+/// A duration that may be days.
+pub(super) fn life(value: &DeValue<'_>) -> Result<std::time::Duration, Wrong> {
+    read_text(value, "write it in quotes with a unit, for example \"90d\" or \"24h\"", super::units::parse_life)
+}
+
 fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "text",

@@ -11,6 +11,8 @@ type Units = [(&'static str, u64)];
 const BINARY: &Units = &[("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 /// Powers of 1000 (SI), the largest first.
 const DECIMAL: &Units = &[("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000), ("B", 1)];
+/// Seconds of a day.
+const DAY: u64 = 24 * 3600;
 const TIMES: [(&str, u64); 3] = [("h", 3600), ("m", 60), ("s", 1)];
 
 /// Bytes from `10 MiB` or `10 MB`: a whole number and a unit, with or without a space between.
@@ -42,6 +44,15 @@ pub(super) fn parse_days(text: &str) -> Result<u32, String> {
     match split(text).ok_or(HOW)? {
         (days, "d") => u32::try_from(days).map_err(|_| HOW.to_owned()),
         _ => Err(HOW.to_owned()),
+    }
+}
+
+/// A duration from `90d` or `24h`.
+pub(super) fn parse_life(text: &str) -> Result<Duration, String> {
+    const HOW: &str = "write a whole number with s, m, h or d, for example \"90d\"";
+    match split(text).ok_or(HOW)? {
+        (days, "d") => days.checked_mul(DAY).map(Duration::from_secs).ok_or_else(|| HOW.to_owned()),
+        _ => parse_duration(text).map_err(|_| HOW.to_owned()),
     }
 }
 
@@ -85,6 +96,14 @@ pub(super) fn show_duration(duration: Duration) -> String {
     let (unit, factor) =
         TIMES.into_iter().find(|(_, factor)| seconds >= *factor && seconds.is_multiple_of(*factor)).unwrap_or(("s", 1));
     format!("{}{unit}", seconds / factor)
+}
+
+/// `90d` where those are whole days, else as [`show_duration`].
+pub(super) fn show_life(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds if seconds >= DAY && seconds.is_multiple_of(DAY) => format!("{}d", seconds / DAY),
+        _ => show_duration(duration),
+    }
 }
 
 #[cfg(test)]
@@ -132,6 +151,18 @@ mod tests {
         assert_eq!((parse_days("1d"), parse_days("36500 d")), (Ok(1), Ok(36_500)));
         for text in ["90", "d", "90h", "-1d", "1.5d", "3 months", "4294967296d"] {
             assert!(parse_days(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn lives_may_be_days() {
+        for (text, seconds) in [("90d", 90 * DAY), ("36h", 36 * 3600), ("5m", 300)] {
+            assert_eq!(parse_life(text), Ok(Duration::from_secs(seconds)));
+            assert_eq!(show_life(Duration::from_secs(seconds)), text);
+        }
+        assert_eq!(show_life(Duration::from_secs(48 * 3600)), "2d");
+        for text in ["", "5", "1w", "-1d", "99999999999999999999d"] {
+            assert!(parse_life(text).is_err(), "{text}");
         }
     }
 

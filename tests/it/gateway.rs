@@ -359,6 +359,7 @@ pub fn edited_policies(edits: &[(&str, &str, &str)]) -> tempfile::TempDir {
         ("policies/classifications.toml", "classifications.toml"),
         ("policies/base.cedar", "base.cedar"),
         ("policies/owners.toml", "owners.toml"),
+        ("policies/access.toml", "access.toml"),
         ("src/cli/dev/limits.toml", "limits.toml"),
         ("policies/apps/where2eat.toml", "apps/where2eat.toml"),
         ("policies/apps/finance-invoices.toml", "apps/finance-invoices.toml"),

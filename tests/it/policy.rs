@@ -2,6 +2,7 @@
 //!
 //! `base()` is a small set whose line numbers the cases name; each case breaks one thing in it.
 
+mod access;
 mod broken;
 mod cases;
 mod cedar;

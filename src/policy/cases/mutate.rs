@@ -33,7 +33,7 @@ pub(super) struct Mutant {
 
 /// Keys that no decision looks at: how a place is reached, what inspection does, what is counted elsewhere. The path of a
 /// key begins with one of these; `*` is any name.
-const NOT_DECIDED: [(&str, &[&str]); 5] = [
+const NOT_DECIDED: [(&str, &[&str]); 6] = [
     ("apps/", &["app", "origins", "quota", "limits", "content"]),
     (
         "targets.toml",
@@ -55,6 +55,7 @@ const NOT_DECIDED: [(&str, &[&str]); 5] = [
     ("limits.toml", &["workflow", "owners", "same_request_per_minute"]),
     // A region that does not fit is a mistake of the directory, and where none is asked for nobody sees it.
     ("owners.toml", &["*.quota", "*.region"]),
+    ("access.toml", &["claim_ttl", "max_token_ttl", "change_window", "self_approval", "automatic"]),
 ];
 
 /// The values of the set that can stand in for each other, by the key that they stand under.

@@ -68,6 +68,7 @@ fn the_mistake_that_the_guide_shows_is_the_one_that_is_printed() {
 /// The keys of a table, as the message about an unknown one lists them.
 fn keys_of(file: &str, heading: &str) -> Vec<String> {
     let mut files = base();
+    files.insert("access.toml".to_owned(), super::access::ACCESS.to_owned());
     let text = files[file].replacen(heading, &format!("{heading}\nnonsense-key-of-this-test = 1\n"), 1);
     files.insert(file.to_owned(), text);
     let mistakes = PolicySet::load(write(&files).path()).unwrap_err();
@@ -87,6 +88,8 @@ fn the_guide_explains_every_key_that_there_is() {
         (manifest, "[limits]"),
         (manifest, "[limits.workflow]"),
         ("limits.toml", "[workflow]"),
+        ("access.toml", "self_approval = [\"test\"]"),
+        ("access.toml", "[[automatic]]"),
         ("owners.toml", "[marketing]"),
         ("owners.toml", "[marketing.quota]"),
         (targets, "[images]"),
