@@ -174,6 +174,11 @@ name!(
     RoleName, "role"
 );
 
+name!(
+    /// A key of the gateway itself; the `kid` of what it has signed.
+    KeyId, "keyId"
+);
+
 /// The public half of a token: 16 characters of base 62. Not secret; appears in logs and in the audit trail.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TokenId(std::sync::Arc<str>);

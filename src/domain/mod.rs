@@ -24,6 +24,7 @@ pub mod principal;
 pub mod quota;
 pub mod refusal;
 pub mod retention;
+pub mod revocation;
 pub mod scope;
 pub mod target;
 pub(crate) mod text;
