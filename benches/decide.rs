@@ -88,7 +88,7 @@ fn decide_among(bench: &mut Criterion, apps: usize, how: &str, last: &str) {
         environment: Environment::Live,
         scopes: vec![format!("storage:images:{app}:write:prefix=/{app}/").parse().expect("a scope")].into(),
         subject: None,
-        proof_of_possession: false,
+        possession: None,
     };
     let allowed = UploadRequest {
         original_filename: "menu.jpg".to_owned(),

@@ -7,6 +7,7 @@ pub mod access;
 pub mod admin;
 pub mod asked;
 pub mod audit;
+pub mod binding;
 pub mod bytes;
 pub mod content;
 pub mod filename;

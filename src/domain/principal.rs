@@ -75,6 +75,25 @@ impl Subject {
     }
 }
 
+/// How a request proved that its sender holds the key that the token is bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Possession {
+    /// By a signed proof of its own (RFC 9449).
+    Dpop,
+    /// By the certificate of its connection (RFC 8705).
+    MutualTls,
+}
+
+impl Possession {
+    /// The name in manifests, cases and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Possession::Dpop => "dpop",
+            Possession::MutualTls => "mtls",
+        }
+    }
+}
+
 /// An authenticated workflow, with the person on whose behalf it acts where one is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
@@ -92,8 +111,8 @@ pub struct Principal {
     pub scopes: Scopes,
     /// The person on whose behalf the workflow acts, where somebody vouched for one.
     pub subject: Option<Subject>,
-    /// Whether the request proved that its sender holds a key that the token is bound to (RFC 9449, RFC 8705).
-    pub proof_of_possession: bool,
+    /// How it was proven that whoever asks holds the key that the token is bound to; none where it is bound to none.
+    pub possession: Option<Possession>,
 }
 
 impl Principal {
@@ -117,7 +136,7 @@ impl Principal {
             environment: Environment::Live,
             scopes: vec![super::scope::Scope::whole_app("where2eat".parse().expect("a valid name"))].into(),
             subject: None,
-            proof_of_possession: false,
+            possession: None,
         }
     }
 }

@@ -57,6 +57,9 @@ reasons! {
     TokenInvalid => "token_invalid", 401, "The token is not valid", "check that the whole token was copied, or ask your platform team for a new one";
     TokenExpired => "token_expired", 401, "The token has expired", "ask your platform team for a new token";
     TokenRevoked => "token_revoked", 401, "The token has been revoked", "ask your platform team for a new token";
+    DpopProofInvalid => "dpop_proof_invalid", 401, "The proof of possession is missing or not valid", "send Authorization: DPoP <token> and one header DPoP with a proof made for this request (RFC 9449)";
+    DpopNonceRequired => "dpop_nonce_required", 401, "The proof of possession needs a fresh nonce", "make a new proof with the nonce of the header DPoP-Nonce and send the request again";
+    CertificateMismatch => "certificate_mismatch", 401, "The client certificate does not fit the token", "connect with the certificate that the token is bound to";
     TokenInQuery => "token_in_query", 400, "A token was sent in the address", "send the token in a header; ask for a new one, since addresses are logged";
     // What the rules say.
     AppUnknown => "app_unknown", 403, "The app is not registered", "ask your platform team to add a manifest for the app";
@@ -70,6 +73,7 @@ reasons! {
     ClassificationNotAllowed => "classification_not_allowed", 403, "The classification is not allowed for this app", "use one of the classes that 'allowed' lists";
     WorkflowNotAuthorised => "workflow_not_authorised", 403, "The workflow is not authorised for this class", "ask your platform team to name the class for the workflow in the app's manifest";
     UserNotAuthorised => "user_not_authorised", 403, "The person behind the token is not authorised for this class", "use a token for a person who may handle the class; your platform team makes them";
+    ProofOfPossessionRequired => "proof_of_possession_required", 403, "This needs a token that is bound to a key", "ask your platform team for a token that is bound to your key or your certificate";
     LawfulBasisRequired => "lawful_basis_required", 403, "This class needs a lawful basis", "send lawfulBasis with one of the values that 'allowed' lists";
     ResidencyMismatch => "residency_mismatch", 403, "The target's region does not fit the class", "ask your platform team for a target in an allowed region";
     MethodNotSupported => "method_not_supported", 403, "The target cannot enforce this upload method", "use one of the methods that 'allowed' lists";

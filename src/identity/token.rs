@@ -149,7 +149,7 @@ impl Identity {
                     environment: *environment,
                     scopes: scopes.clone().into(),
                     subject: subject.clone(),
-                    proof_of_possession: false,
+                    possession: None,
                 })
             }
             TokenHolder::Operator { name } => {

@@ -9,6 +9,7 @@ use crate::domain::ids::OwnerName;
 
 use super::classes::Classification;
 use super::manifest_file::Draft;
+use super::possession::{KEY, PossessionDemand};
 use super::reader::{At, File};
 use super::targets::Targets;
 use super::units::{show_duration, show_size};
@@ -22,6 +23,7 @@ pub(super) fn check<'o>(
     region: impl Fn(&OwnerName) -> Option<&'o str>,
 ) {
     check_narrower(file, app, known);
+    check_proof(file, app, known);
     let Some(listed) = &app.classifications else { return };
     for (class, listed) in known.iter().zip(&listed.value).filter(|(class, _)| class.regulated) {
         check_regulated(file, app, targets, class, listed.at, &region);
@@ -58,6 +60,22 @@ fn check_narrower(file: &File<'_>, app: &Draft, known: &[&Classification]) {
             let problem = format!("no class of this app may have the type '{}'", media.value);
             file.mistake(media.at, problem, "remove it, or add it to the 'types' of a class in classifications.toml");
         }
+    }
+}
+
+/// A token is bound to one key, so that what app and class demand must be possible together.
+fn check_proof(file: &File<'_>, app: &Draft, known: &[&Classification]) {
+    let Some(own) = &app.proof_of_possession else { return };
+    let class = known.iter().find_map(|class| {
+        let demand = class.proof_of_possession?;
+        (demand != own.value && demand != PossessionDemand::Any && own.value != PossessionDemand::Any)
+            .then_some((&class.name, demand))
+    });
+    if let Some((name, demand)) = class {
+        let (own_word, word) = (own.value.as_str(), demand.as_str());
+        let problem =
+            format!("'{KEY}' is \"{own_word}\", and the class '{name}' asks for \"{word}\"; no token has both");
+        file.mistake(own.at, problem, format!("write \"{word}\", or give the class an app of its own"));
     }
 }
 

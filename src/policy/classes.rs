@@ -12,6 +12,7 @@ use crate::domain::media::MediaType;
 
 use super::manifest::Lines;
 use super::mistake::one_of;
+use super::possession::{self, PossessionDemand};
 use super::reader::{At, File, Section, boolean, duration, read_text, size, text};
 use super::units::show_duration;
 
@@ -50,6 +51,8 @@ pub struct Classification {
     pub max_download_ttl: Option<Duration>,
     /// Whether every download is a one-time link.
     pub one_time_downloads: bool,
+    /// The proof of possession that every request about such data must bring; none where absent.
+    pub proof_of_possession: Option<PossessionDemand>,
     pub(super) lines: Lines,
 }
 
@@ -227,6 +230,7 @@ fn read_class(file: &File<'_>, name: ClassName, mut section: Section<'_>, found:
     let max_upload_ttl = longest("max_upload_ttl", &ttl.upload);
     let max_download_ttl = longest("max_download_ttl", &ttl.download);
     let one_time_downloads = section.optional("one_time_downloads", boolean).is_some_and(|found| found.value);
+    let proof_of_possession = section.optional(possession::KEY, possession::demand).map(|found| found.value);
     if regulated {
         check_regulated(file, at, &name, roles.as_ref(), residency.as_ref(), lawful_basis.is_some());
     }
@@ -243,6 +247,7 @@ fn read_class(file: &File<'_>, name: ClassName, mut section: Section<'_>, found:
         max_upload_ttl,
         max_download_ttl,
         one_time_downloads,
+        proof_of_possession,
         lines,
     })
 }

@@ -1,9 +1,9 @@
 //! Decisions: may this principal do this, and within which limits?
 //!
 //! Only these functions make permits. The order of the checks is fixed, from who asks to what is asked, so that a
-//! stranger to an app learns nothing of its rules and every refusal has one cause: app registered and on; environment;
-//! scope; for an upload then path, type, extension, size, class, workflow, person, lawful basis, residency, method,
-//! metadata, conditions, and at last what Cedar's policies say. Where a class is narrower than its app, the class decides.
+//! stranger to an app learns nothing of its rules and every refusal has one cause: app registered and on; proof of
+//! possession; environment; scope; for an upload then path, type, extension, size, class with its proof, workflow, person,
+//! lawful basis, residency, method, metadata, conditions, and at last what Cedar's policies say. Where a class is narrower than its app, the class decides.
 //! Quotas travel in the permit; the store counts them. Nothing here does I/O or reads a clock, and an allowing decision
 //! costs a few small allocations.
 
@@ -23,6 +23,7 @@ use crate::domain::target::Target;
 use super::cedar::Act;
 use super::conditions::{self, Facts};
 use super::last_word;
+use super::possession;
 use super::regulated;
 use super::request::{Circumstances, DownloadRequest, UploadRequest};
 use super::upload_rules as rules;
@@ -40,6 +41,7 @@ pub fn decide_upload(
     circumstances: &Circumstances,
 ) -> Result<UploadPermit, Refusal> {
     let app = admitted(set, &who.app)?;
+    possession::of_app(app, who)?;
     let target = own_target(set, app, who)?;
     let home = rules::home(app, who, circumstances.now)?;
     let path = request.path.as_ref().unwrap_or(&home);
@@ -51,6 +53,7 @@ pub fn decide_upload(
     rules::extension(app, &request.filename, &request.content_type)?;
     rules::size(app, known, request.size, &request.content_type)?;
     let class = class?;
+    possession::of_class(class, who)?;
     regulated::workflow(app, who, class)?;
     regulated::user(app, who, class)?;
     rules::lawful_basis(class, request.lawful_basis.as_deref())?;
@@ -154,6 +157,7 @@ pub fn decide_list(
     circumstances: &Circumstances,
 ) -> Result<Arc<str>, Refusal> {
     let app = admitted(set, &who.app)?;
+    possession::of_app(app, who)?;
     let target = own_target(set, app, who)?;
     in_scope(app, who, &target.name, Action::List, prefix.as_str())?;
     last_word::list(set, app, who, prefix.as_str(), circumstances)
@@ -278,6 +282,7 @@ fn on_object<'s>(
     action: Action,
 ) -> Result<&'s Manifest, Refusal> {
     let app = admitted(set, &who.app)?;
+    possession::of_app(app, who)?;
     if object.app != who.app {
         let detail = format!("there is no object {}; check the objectId in the answer of request-upload", object.id);
         return Err(Refusal::new(Reason::ObjectNotFound, detail).rule("object of another app"));

@@ -38,7 +38,7 @@ pub(super) fn upload(
     request: &UploadRequest,
     circumstances: &Circumstances,
 ) -> Result<Arc<str>, Refusal> {
-    let mut context = context(circumstances, who.proof_of_possession);
+    let mut context = context(circumstances, who.possession.is_some());
     context.push(("size", Fact::Number(request.size)));
     context.push(("contentType", Fact::Text(request.content_type.as_str())));
     context.push(("method", Fact::Text(request.method.as_str())));
@@ -65,7 +65,7 @@ pub(super) fn download(
     permit: &DownloadPermit,
     circumstances: &Circumstances,
 ) -> Result<Arc<str>, Refusal> {
-    let mut context = context(circumstances, who.proof_of_possession);
+    let mut context = context(circumstances, who.possession.is_some());
     context.extend(what(object));
     context.push(("oneTime", Fact::Flag(permit.one_time)));
     context.push(("inline", Fact::Flag(permit.disposition == Disposition::Inline)));
@@ -81,7 +81,7 @@ pub(super) fn list(
     prefix: &str,
     circumstances: &Circumstances,
 ) -> Result<Arc<str>, Refusal> {
-    let mut context = context(circumstances, who.proof_of_possession);
+    let mut context = context(circumstances, who.possession.is_some());
     context.push(("prefix", Fact::Text(prefix)));
     ask(set, app, Act::List, Asker::Workflow(who), Asked::App, &context)
 }
@@ -98,7 +98,7 @@ pub(super) fn on_object(
     if action != Action::Delete {
         return list(set, app, who, object.keys.served.path(), circumstances);
     }
-    let mut context = context(circumstances, who.proof_of_possession);
+    let mut context = context(circumstances, who.possession.is_some());
     context.extend(what(object));
     ask(set, app, Act::Delete, Asker::Workflow(who), about(set, object), &context)
 }

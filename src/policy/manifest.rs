@@ -17,6 +17,7 @@ use crate::domain::principal::Environment;
 use crate::domain::quota::Quotas;
 
 use super::conditions::Condition;
+use super::possession::PossessionDemand;
 
 /// One app's rules.
 #[derive(Clone, Debug)]
@@ -63,6 +64,8 @@ pub struct Manifest {
     pub inline_types: Vec<MediaType>,
     /// Whether every download is a one-time link.
     pub one_time_downloads: bool,
+    /// The proof of possession that every request of the app must bring; none where absent.
+    pub proof_of_possession: Option<PossessionDemand>,
     /// What inspection does with the app's uploads.
     pub content: ContentRules,
     /// What an upload must be like besides; one of them holds, where there are any.

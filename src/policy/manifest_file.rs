@@ -19,6 +19,7 @@ use super::classes::values;
 use super::conditions::{self, Condition};
 use super::limits_file::{self, AppLimits, Limits};
 use super::manifest::{Lines, Manifest, WorkflowRules};
+use super::possession::{self, PossessionDemand};
 use super::quota_file::{self, Quota};
 use super::reader::{At, File, Section, boolean, choice, count, duration, read_text, size, text};
 use super::workflows_file;
@@ -61,6 +62,7 @@ pub(super) struct Draft {
     pub(super) allow_empty: bool,
     pub(super) conditions: Vec<Condition>,
     pub(super) workflows: BTreeMap<WorkflowName, WorkflowRules>,
+    pub(super) proof_of_possession: Option<At<PossessionDemand>>,
     enabled: bool,
     quota: Option<Quota>,
     origins: Vec<String>,
@@ -106,6 +108,7 @@ pub(super) fn read(file: &File<'_>, app: AppName) -> Draft {
     let methods = root.list("methods", choice::<UploadMethod>(&["PUT", "POST"]));
     let inline = root.list("inline_types", text::<MediaType>);
     let one_time_downloads = root.optional("one_time_downloads", boolean).is_some_and(|found| found.value);
+    let proof_of_possession = root.optional(possession::KEY, possession::demand);
     let narrower = root.section("max_size_per_type");
     let quota = quota_file::read_app(file, &mut root, max_size.as_ref());
     let limits = limits_file::read_app(file, &mut root);
@@ -147,6 +150,7 @@ pub(super) fn read(file: &File<'_>, app: AppName) -> Draft {
         quota,
         origins,
         one_time_downloads,
+        proof_of_possession,
         content,
         lines,
     }
@@ -190,6 +194,7 @@ impl Draft {
             methods: self.methods.map_or_else(|| vec![UploadMethod::Put], |found| values(found.value)),
             inline_types: self.inline_types,
             one_time_downloads: self.one_time_downloads,
+            proof_of_possession: self.proof_of_possession.map(|found| found.value),
             content: ContentRules { types: types.clone(), ..self.content },
             types,
             conditions: self.conditions,

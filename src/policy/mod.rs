@@ -24,6 +24,7 @@ mod manifest;
 mod manifest_file;
 mod mistake;
 mod owners;
+mod possession;
 mod quota_file;
 mod reader;
 mod regulated;
@@ -56,6 +57,7 @@ pub use decide::{
 pub use manifest::Manifest;
 pub use mistake::Mistake;
 pub use owners::Owner;
+pub use possession::PossessionDemand;
 pub use regulated::may_see;
 pub use request::{Circumstances, DownloadRequest, UploadRequest, asked_for, known_basis};
 pub use upload_rules::{MAX_METADATA_BYTES, MAX_METADATA_PAIRS};

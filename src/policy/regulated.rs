@@ -12,6 +12,7 @@ use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::scope::Action;
 
 use super::last_word;
+use super::possession;
 use super::request::Circumstances;
 use super::{Classification, Manifest, Owner, PolicySet};
 
@@ -75,9 +76,10 @@ pub(super) fn region(set: &PolicySet, app: &Manifest, class: &Classification, pl
     })
 }
 
-/// Workflow and person may handle an object of this class that is there already. What narrows a workflow to classes that
+/// Workflow and person may handle an object of this class that is there already, with the proof that it asks for. What narrows a workflow to classes that
 /// are not regulated is about what it stores.
 pub(super) fn handle(app: &Manifest, who: &Principal, class: &Classification) -> Result<(), Refusal> {
+    possession::of_class(class, who)?;
     if class.regulated {
         workflow(app, who, class)?;
     }

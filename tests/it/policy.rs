@@ -12,6 +12,7 @@ mod docs;
 mod explain;
 mod limits;
 mod owners;
+mod possession;
 mod properties;
 mod regulated;
 
@@ -182,7 +183,7 @@ fn who(app: &str, environment: Environment, scopes: &[&str]) -> Principal {
         environment,
         scopes: scopes.iter().map(|scope| scope.parse().unwrap()).collect::<Vec<_>>().into(),
         subject: None,
-        proof_of_possession: false,
+        possession: None,
     }
 }
 

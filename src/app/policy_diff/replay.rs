@@ -116,7 +116,7 @@ pub(super) fn question(
         scopes: Some(scopes),
         user,
         operator: entry.operator.clone().unwrap_or_default(),
-        proof_of_possession: false,
+        possession: None,
         source: entry.source_address,
         time: entry.time,
     };

@@ -82,14 +82,18 @@ pub struct Possible {
 /// A check and the reasons with which it refuses, where its rule ends with one of these words; any where there is none.
 type Check = (&'static str, &'static [Reason], &'static [&'static str]);
 
+/// The rule of a class, which an app may have too.
+const CLASS_PROOF: &str = "classifications.toml proof_of_possession";
+
 /// In the order of [`crate::policy::decide_upload`].
-const UPLOAD: [Check; 19] = [
+const UPLOAD: [Check; 21] = [
     (
         "the request can be read",
         &[Reason::InvalidFilename, Reason::InvalidPath, Reason::InvalidField, Reason::MethodNotSupported],
         &[""],
     ),
     ("the app is registered and switched on", &[Reason::AppUnknown, Reason::AppDisabled], &[]),
+    ("the app's proof of possession", &[Reason::ProofOfPossessionRequired], &[]),
     ("the environment has a target", &[Reason::EnvironmentMismatch], &[]),
     ("the app has a place for the asker", &[Reason::PathNotAllowed], &["home"]),
     ("a scope of the token covers it", &[Reason::ScopeInsufficient], &[]),
@@ -98,6 +102,7 @@ const UPLOAD: [Check; 19] = [
     ("the extension", &[Reason::ExtensionMismatch], &[]),
     ("the size", &[Reason::SizeNotAllowed], &[]),
     ("the data class", &[Reason::ClassificationNotAllowed], &[]),
+    ("the class's proof of possession", &[Reason::ProofOfPossessionRequired], &[CLASS_PROOF]),
     ("the workflow may handle the class", &[Reason::WorkflowNotAuthorised], &[]),
     ("the person may handle the class", &[Reason::UserNotAuthorised], &[]),
     ("the lawful basis", &[Reason::LawfulBasisRequired, Reason::InvalidField], &["basis", "lawful_basis"]),
@@ -110,13 +115,15 @@ const UPLOAD: [Check; 19] = [
 ];
 
 /// In the order of the decisions about objects that are there, and of those about none.
-const OTHERS: [Check; 12] = [
+const OTHERS: [Check; 14] = [
     ("the request can be read", &[Reason::InvalidField], &[""]),
     ("the app is registered and switched on", &[Reason::AppUnknown, Reason::AppDisabled], &[]),
+    ("the app's proof of possession", &[Reason::ProofOfPossessionRequired], &[]),
     ("the object is the app's", &[Reason::ObjectNotFound], &[]),
     ("the environment fits", &[Reason::EnvironmentMismatch], &[]),
     ("a scope of the token covers it", &[Reason::ScopeInsufficient], &[]),
     ("the data class", &[Reason::ClassificationNotAllowed], &[]),
+    ("the class's proof of possession", &[Reason::ProofOfPossessionRequired], &[CLASS_PROOF]),
     ("the workflow may handle the class", &[Reason::WorkflowNotAuthorised], &[]),
     ("the person may handle the class", &[Reason::UserNotAuthorised], &[]),
     ("the lawful basis", &[Reason::LawfulBasisRequired], &[]),
@@ -185,13 +192,17 @@ fn text_of(files: &BTreeMap<String, String>, rule: &str) -> Option<String> {
 fn checks(asked: &Asked, refusal: Option<&Refusal>) -> Vec<&'static str> {
     let all: &[Check] = match asked {
         Asked::Upload(_) => &UPLOAD,
-        Asked::Release(_) => &OTHERS[11..],
+        Asked::Release(_) => &OTHERS[13..],
         _ => &OTHERS,
     };
     // Erasing needs neither a basis nor the right place.
     let of_downloads = ["the data class", "the lawful basis", "the target's region", "the disposition"];
-    let of_objects =
-        ["the object is the app's", "the workflow may handle the class", "the person may handle the class"];
+    let of_objects = [
+        "the object is the app's",
+        "the class's proof of possession",
+        "the workflow may handle the class",
+        "the person may handle the class",
+    ];
     let of = |name: &str| match asked {
         Asked::List(_) => !of_downloads.contains(&name) && !of_objects.contains(&name),
         Asked::Delete(_) => !of_downloads.contains(&name),
@@ -206,7 +217,9 @@ fn checks(asked: &Asked, refusal: Option<&Refusal>) -> Vec<&'static str> {
             [""] => rule.is_empty(),
             words => words.iter().any(|word| rule.ends_with(word)),
         };
-        all.iter().find(|(_, reasons, words)| reasons.contains(&refusal.reason) && by(words)).map(|(name, ..)| *name)
+        let fitting = all.iter().filter(|(_, reasons, words)| reasons.contains(&refusal.reason) && by(words));
+        // One that names its rule says more than one that takes any.
+        fitting.min_by_key(|(_, _, words)| words.is_empty()).map(|(name, ..)| *name)
     });
     // What no check of the table refuses is a rule that came after the single ones.
     let end = match (refusal, stopped) {

@@ -8,11 +8,11 @@ use std::fmt::Write;
 
 use crate::domain::filetype::known_extensions;
 use crate::domain::ids::WorkflowName;
-use crate::domain::principal::{Environment, Subject};
+use crate::domain::principal::{Environment, Possession, Subject};
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Action;
 use crate::policy::bodies::{DownloadBody, UploadBody};
-use crate::policy::{Classification, LAWFUL_BASES, Manifest, PolicySet};
+use crate::policy::{Classification, LAWFUL_BASES, Manifest, PolicySet, PossessionDemand};
 
 use super::expect::without_lines;
 use super::question::{About, Asked, Methods, ObjectFacts, Permitted, Question};
@@ -112,7 +112,7 @@ impl Asker<'_> {
             "release" => Asked::Release(about),
             _ => Asked::Exchange(vec![Action::Read], 60),
         };
-        Some(self.question(asked)?.ask(self.set, self.methods))
+        Some(self.question(asked, class)?.ask(self.set, self.methods))
     }
 
     fn upload(&self, class: &Classification) -> Option<Result<Permitted, Refusal>> {
@@ -129,7 +129,7 @@ impl Asker<'_> {
                     lawful_basis: basis,
                     ..UploadBody::default()
                 };
-                let answer = self.question(Asked::Upload(body))?.ask(self.set, self.methods);
+                let answer = self.question(Asked::Upload(body), class)?.ask(self.set, self.methods);
                 if answer.is_ok() {
                     return Some(answer);
                 }
@@ -139,8 +139,10 @@ impl Asker<'_> {
         first
     }
 
-    fn question(&self, asked: Asked) -> Option<Question> {
+    fn question(&self, asked: Asked, class: &Classification) -> Option<Question> {
         let live = self.app.live_target.is_some();
+        let demands = [self.app.proof_of_possession, class.proof_of_possession];
+        let certificate = demands.contains(&Some(PossessionDemand::Mtls));
         let workflow: WorkflowName = self.workflow.parse().ok()?;
         Some(Question {
             asked,
@@ -157,7 +159,7 @@ impl Asker<'_> {
                 device_attested: true,
             }),
             operator: "reviewer".to_owned(),
-            proof_of_possession: true,
+            possession: Some(if certificate { Possession::MutualTls } else { Possession::Dpop }),
             source: None,
             time: usual_time()?,
         })

@@ -21,7 +21,7 @@ use crate::domain::key::{ObjectKeys, Prefix};
 use crate::domain::life::Life;
 use crate::domain::media::MediaType;
 use crate::domain::object::Object;
-use crate::domain::principal::{Environment, Operator, Principal, Subject};
+use crate::domain::principal::{Environment, Operator, Possession, Principal, Subject};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::scope::{Action, Scope};
 use crate::domain::target::Target;
@@ -139,8 +139,8 @@ pub struct Question {
     pub user: Option<Subject>,
     /// Who reviews.
     pub operator: String,
-    /// Whether the token's key was proven.
-    pub proof_of_possession: bool,
+    /// How it was proven that the asker holds the token's key; none where it is bound to none.
+    pub possession: Option<Possession>,
     /// The client's address.
     pub source: Option<IpAddr>,
     /// When.
@@ -262,7 +262,7 @@ impl Question {
             environment: self.environment,
             scopes: scopes.into(),
             subject: self.user.clone(),
-            proof_of_possession: self.proof_of_possession,
+            possession: self.possession,
         })
     }
 

@@ -10,12 +10,13 @@ use jiff::Timestamp;
 
 use crate::domain::filename::Filename;
 use crate::domain::ids::{AppName, OwnerName, RoleName, WorkflowName};
-use crate::domain::principal::{Environment, Subject};
+use crate::domain::principal::{Environment, Possession, Subject};
 use crate::domain::refusal::Reason;
 use crate::domain::scope::Scope;
 use crate::policy::bodies::{DownloadBody, UploadBody};
 use crate::policy::classes::values;
 use crate::policy::mistake::one_of;
+use crate::policy::possession::proven;
 use crate::policy::reader::{At, File, Section, boolean, choice, count, duration, length, moment, read_text, text};
 use crate::policy::units::show_duration;
 
@@ -37,7 +38,7 @@ struct Draft {
     scopes: Option<Vec<Scope>>,
     user: Option<Subject>,
     operator: Option<String>,
-    proof_of_possession: Option<bool>,
+    possession: Option<Option<Possession>>,
     source: Option<IpAddr>,
     time: Option<Timestamp>,
     upload: Upload,
@@ -105,7 +106,7 @@ fn read_common(section: &mut Section<'_>) -> Draft {
         scopes: section.list("scopes", text::<Scope>).map(|list| values(list.value)),
         user: section.section("user").and_then(read_user),
         operator: section.optional("operator", plain).map(value),
-        proof_of_possession: section.optional("proof_of_possession", boolean).map(value),
+        possession: section.optional("proof_of_possession", proven).map(value),
         source: section.optional("source", address).map(value),
         time: section.optional("time", moment).map(value),
         ..Draft::default()
@@ -168,7 +169,7 @@ fn read_asked(file: &File<'_>, section: &mut Section<'_>, own: Draft) -> Option<
         scopes: own.scopes,
         user: own.user,
         operator: own.operator.unwrap_or_else(|| "reviewer".to_owned()),
-        proof_of_possession: own.proof_of_possession.unwrap_or(false),
+        possession: own.possession.flatten(),
         source: own.source,
         time: time?,
     })
@@ -303,7 +304,7 @@ impl Draft {
             scopes: self.scopes.or(usual.scopes),
             user: self.user.or(usual.user),
             operator: self.operator.or(usual.operator),
-            proof_of_possession: self.proof_of_possession.or(usual.proof_of_possession),
+            possession: self.possession.or(usual.possession),
             source: self.source.or(usual.source),
             time: self.time.or(usual.time),
             upload: usual.upload,

@@ -7,7 +7,7 @@ use super::{base, examples, load, methods};
 /// What the base set says about an upload of menus, with these changes of the case.
 fn upload(changes: &str) -> Explanation {
     let usual = "filename = 'menu.jpg', size = 1000, contentType = 'image/jpeg'";
-    asked(&format!("app = 'menus'\naction = 'upload'\nrequest = {{ {usual} }}\n"), changes)
+    asked(&format!("app = 'menus'\naction = 'upload'\nproof_of_possession = true\nrequest = {{ {usual} }}\n"), changes)
 }
 
 /// `request.key = value` replaces or adds; every other line is added.
@@ -20,7 +20,9 @@ fn asked(case: &str, changes: &str) -> Explanation {
             _ => table[key] = value.clone(),
         }
     }
-    let files = base();
+    let mut files = base();
+    let demanding = files["apps/menus.toml"].replacen("\n[", "\nproof_of_possession = \"any\"\n[", 1);
+    files.insert("apps/menus.toml".into(), demanding);
     explain(&files, &load(&files), &case_of_file("ask.toml", &table.to_string()).unwrap(), methods)
 }
 
@@ -82,6 +84,7 @@ fn the_checks_stand_in_the_order_in_which_they_are_made() {
     let mistakes = [
         ("the request can be read", "request.path = '../'"),
         ("the app is registered and switched on", "app = 'unheard-of'"),
+        ("the app's proof of possession", "proof_of_possession = false"),
         ("a scope of the token covers it", "scopes = []"),
         ("the path lies under the app's prefix", "request.path = 'invoices/'"),
         ("the content type", "request.contentType = 'text/csv'"),
