@@ -12,8 +12,10 @@ use jiff::Timestamp;
 
 use crate::domain::audit::{AuditAction, AuditEntry, Outcome};
 use crate::domain::refusal::Reason;
+use crate::identity::WrongSecrets;
 use crate::store::StoreError;
 
+use super::tokens::describe;
 use super::{App, RequestContext};
 
 /// Rows of their own in each second.
@@ -87,7 +89,8 @@ impl AnonymousRefusals {
 
 impl App {
     /// Writes what was counted: of nobody in particular, a row for each reason, route and second; by a limit, those of
-    /// the minutes that are over, or of the running one too. How many refusals those stand for.
+    /// the minutes that are over, or of the running one too; and for which tokens wrong secrets were tried. How many
+    /// refusals those stand for.
     ///
     /// # Errors
     /// [`StoreError`] where a row could not be written; what is not yet written is kept for the next time.
@@ -98,6 +101,13 @@ impl App {
                 total += folded.count;
             } else {
                 self.throttled.put_back(folded);
+            }
+        }
+        for wrong in self.authenticator.take_wrong_secrets(everything) {
+            if self.write_unless(&mut failed, || of_wrong_secrets(self.clock.now(), &wrong)).await {
+                tracing::warn!(token = %wrong.record.id, count = wrong.count, "wrong secrets for a known token id");
+            } else {
+                self.authenticator.put_back_wrong_secrets(wrong);
             }
         }
         for (kind, count) in self.anonymous.take() {
@@ -128,6 +138,16 @@ fn entry(kind: Kind, count: u64) -> AuditEntry {
     entry.route = Some(kind.route.into());
     entry.method = Some(kind.method.into());
     entry.detail = Some(format!("{count} more refusals like this in this second"));
+    entry
+}
+
+/// Says whose secret was tried. It names no token in its own field: the token did nothing.
+fn of_wrong_secrets(now: Timestamp, wrong: &WrongSecrets) -> AuditEntry {
+    let mut entry = describe(&wrong.record, AuditEntry::new(now, AuditAction::WrongSecret, Outcome::Refused));
+    entry.reason = Some(Reason::TokenInvalid);
+    entry.status = Some(Reason::TokenInvalid.status());
+    let more = if wrong.count == 1 { "1 wrong secret was" } else { &format!("{} wrong secrets were", wrong.count) };
+    entry.detail = Some(format!("{more} presented for the token {}", wrong.record.id));
     entry
 }
 

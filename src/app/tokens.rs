@@ -151,7 +151,7 @@ impl App {
 }
 
 /// Says in an operator's entry which token it was about.
-fn describe(record: &TokenRecord, mut entry: AuditEntry) -> AuditEntry {
+pub(super) fn describe(record: &TokenRecord, mut entry: AuditEntry) -> AuditEntry {
     entry.detail = Some(format!("token {}", record.id));
     match &record.holder {
         TokenHolder::Workflow { app, workflow, owner, scopes, subject, .. } => {

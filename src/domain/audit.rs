@@ -41,6 +41,8 @@ pub enum AuditAction {
     RemoveStray,
     /// A token was presented and refused.
     Authenticate,
+    /// Wrong secrets were presented for a token's id.
+    WrongSecret,
     /// An operator created a token.
     CreateToken,
     /// An operator listed tokens.

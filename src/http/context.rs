@@ -13,6 +13,7 @@ use crate::domain::bytes::Sha256Digest;
 use crate::domain::ids::ObjectId;
 
 use super::endpoint::Endpoint;
+use super::query::holds_token;
 use super::server::Proxies;
 
 /// The request's context as an extractor.
@@ -93,7 +94,7 @@ fn request_id(request: &ServiceRequest, app: Option<&App>) -> Arc<str> {
     };
     match sent.filter(sound) {
         // A token pasted into the wrong header must not reach a log.
-        Some(id) if !id.contains("vst_") => id.into(),
+        Some(id) if !holds_token(id) => id.into(),
         _ => app.map(|app| format!("req_{}", app.clock.uuid().simple()).into()).unwrap_or_default(),
     }
 }

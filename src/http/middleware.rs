@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::body::MessageBody;
+use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, ORIGIN, X_CONTENT_TYPE_OPTIONS};
@@ -19,7 +19,7 @@ use crate::domain::ids::AppName;
 
 use super::admission::{self, Places};
 use super::endpoint::Endpoint;
-use super::{context, cors, limits};
+use super::{context, cors, limits, query};
 
 /// The name of the id header, in and out.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -47,16 +47,16 @@ pub(super) async fn public(
 /// Wraps a request of the admin listener.
 pub(super) async fn admin(
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     around("admin", request, next).await
 }
 
-async fn around<B: MessageBody>(
+async fn around<B: MessageBody + 'static>(
     listener: &'static str,
     request: ServiceRequest,
     next: Next<B>,
-) -> Result<ServiceResponse<B>, Error> {
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     let context = context::gather(&request);
     let started = context.0.started;
     let request_id = context.0.request_id.clone();
@@ -70,7 +70,14 @@ async fn around<B: MessageBody>(
     request.extensions_mut().insert(context);
 
     let app = request.app_data::<actix_web::web::Data<App>>().cloned();
-    let mut response = next.call(request).instrument(span.clone()).await?;
+    let mut response = match query::refusal(request.query_string()) {
+        None => next.call(request).instrument(span.clone()).await?.map_into_left_body(),
+        // Whatever the route: the address is in somebody's log already.
+        Some(refusal) => {
+            let answer = query::refuse(&request, app.as_ref(), refusal).instrument(span.clone()).await;
+            request.into_response(answer).map_into_right_body()
+        }
+    };
     let status = response.status().as_u16();
     if let (Some(app), Some(endpoint)) = (&app, response.request().app_data::<Endpoint>()) {
         let took = Duration::try_from(app.clock.now().duration_since(started)).unwrap_or_default();

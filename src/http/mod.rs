@@ -18,6 +18,7 @@ mod middleware;
 mod openapi;
 mod problem;
 mod public;
+mod query;
 mod server;
 mod tls;
 

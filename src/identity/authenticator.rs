@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::changes::Changes;
 use super::token::{self, Identity, PresentedToken, Token, TokenKind};
+use super::wrong_secrets::{WrongSecretCounter, WrongSecrets};
 use crate::clock::Clock;
 use crate::domain::ids::TokenId;
 use crate::domain::principal::{Operator, Principal};
@@ -51,6 +52,7 @@ pub struct Authenticator {
     changes: Changes,
     /// Counts the revocations of this process: what was read before the last one is not remembered.
     revocations: AtomicU64,
+    wrong_secrets: WrongSecretCounter,
 }
 
 /// What a read has found.
@@ -82,6 +84,7 @@ impl Authenticator {
             cache: Cache::builder().max_capacity(CAPACITY).time_to_live(LONGEST).build(),
             gates: Cache::builder().max_capacity(CAPACITY).time_to_idle(Duration::from_secs(60)).build(),
             revocations: AtomicU64::new(0),
+            wrong_secrets: WrongSecretCounter::default(),
         }
     }
 
@@ -143,9 +146,23 @@ impl Authenticator {
         self.cache.invalidate(id);
     }
 
+    /// For which tokens wrong secrets were presented, and how many: each once a minute, or `everything` at the end.
+    pub fn take_wrong_secrets(&self, everything: bool) -> Vec<WrongSecrets> {
+        self.wrong_secrets.take(self.clock.now(), everything)
+    }
+
+    /// Keeps what could not be recorded for the next time.
+    pub fn put_back_wrong_secrets(&self, wrong: WrongSecrets) {
+        self.wrong_secrets.put_back(wrong);
+    }
+
     fn known<'r>(&self, presented: &PresentedToken, remembered: &'r Remembered) -> Result<&'r Known, Refusal> {
         let known = remembered.found.as_ref().ok_or_else(token::invalid)?;
-        token::check(presented, &known.record, self.clock.now())?;
+        token::check(presented, &known.record, self.clock.now()).inspect_err(|_| {
+            if !presented.is_secret_of(&known.record) {
+                self.wrong_secrets.count(&known.record);
+            }
+        })?;
         Ok(known)
     }
 

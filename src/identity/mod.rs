@@ -8,6 +8,8 @@
 mod authenticator;
 mod changes;
 mod token;
+mod wrong_secrets;
 
 pub use authenticator::{AuthError, Authenticator, MAX_AGE};
 pub use token::{Identity, PresentedToken, Token, TokenError, TokenKind, verify};
+pub use wrong_secrets::WrongSecrets;

@@ -110,6 +110,13 @@ pub struct PresentedToken {
     hash: Sha256Digest,
 }
 
+impl PresentedToken {
+    /// Whether this is the very token of the record, in constant time.
+    pub(super) fn is_secret_of(&self, record: &TokenRecord) -> bool {
+        self.hash.0.ct_eq(&record.hash.0).into()
+    }
+}
+
 impl fmt::Debug for PresentedToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PresentedToken").field("kind", &self.kind).field("id", &self.id).finish_non_exhaustive()
@@ -174,8 +181,7 @@ pub(super) fn check(presented: &PresentedToken, record: &TokenRecord, now: Times
         TokenHolder::Workflow { environment, .. } => TokenKind::Workflow(*environment),
         TokenHolder::Operator { .. } => TokenKind::Operator,
     };
-    let same = presented.hash.0.ct_eq(&record.hash.0);
-    if !bool::from(same) || presented.id != record.id || presented.kind != kind {
+    if !presented.is_secret_of(record) || presented.id != record.id || presented.kind != kind {
         return Err(invalid());
     }
     if record.revoked_at.is_some() {
