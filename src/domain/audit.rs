@@ -51,6 +51,10 @@ pub enum AuditAction {
     RevokeToken,
     /// A reviewer released a held object.
     ReleaseObject,
+    /// A key of the gateway was made, in place of the one before.
+    RotateKey,
+    /// A reviewer agreed to a release that needs others too.
+    ApproveRelease,
     /// A reviewer had a held object inspected again.
     InspectAgain,
     /// A reviewer deleted an object.

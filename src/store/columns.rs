@@ -9,8 +9,9 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
-use super::{TokenHolder, TokenRecord, names};
+use super::{GatewayKey, KeyPurpose, NodeRecord, ReleaseApproval, TokenHolder, TokenRecord, names};
 use crate::domain::bytes::Sha256Digest;
 use crate::domain::filename::Filename;
 use crate::domain::ids::{GrantId, ObjectId};
@@ -176,4 +177,52 @@ pub(super) fn token<'r, C: Columns<'r>>(columns: &mut C) -> Result<TokenRecord, 
         *subject = vouched;
     }
     Ok(TokenRecord { id, hash, holder, created_at, expires_at, revoked_at })
+}
+
+/// What [`gateway_key`] reads, in its order.
+macro_rules! key_columns {
+    () => {
+        "id, purpose, number, secret, created_at, accepted_until"
+    };
+}
+pub(super) use key_columns;
+
+pub(super) fn gateway_key<'r, C: Columns<'r>>(columns: &mut C) -> Result<GatewayKey, C::Failure> {
+    Ok(GatewayKey {
+        id: columns.parsed()?,
+        purpose: columns.named(KeyPurpose::from_name)?,
+        number: columns.unsigned()?,
+        secret: columns.optional_bytes()?.unwrap_or_default().to_vec().into(),
+        created_at: columns.time()?,
+        accepted_until: columns.optional_time()?,
+    })
+}
+
+/// A node, after its id.
+pub(super) fn node<'r, C: Columns<'r>>(id: Uuid, columns: &mut C) -> Result<NodeRecord, C::Failure> {
+    Ok(NodeRecord {
+        id,
+        url: columns.text()?,
+        version: columns.text()?,
+        started_at: columns.time()?,
+        seen_at: columns.time()?,
+    })
+}
+
+/// What [`approval`] reads, in its order.
+macro_rules! approval_columns {
+    () => {
+        "object_id, revision, by, reason, at"
+    };
+}
+pub(super) use approval_columns;
+
+pub(super) fn approval<'r, C: Columns<'r>>(columns: &mut C) -> Result<ReleaseApproval, C::Failure> {
+    Ok(ReleaseApproval {
+        object: columns.object_id()?,
+        revision: columns.unsigned()?,
+        by: columns.text()?,
+        reason: columns.text()?,
+        at: columns.time()?,
+    })
 }

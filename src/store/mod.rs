@@ -1,4 +1,4 @@
-//! The durable state: tokens, objects, jobs, usage, links, the audit table.
+//! The durable state: tokens, objects, jobs, usage, links, the audit table, and what the gateway keeps about itself.
 //!
 //! One trait, so that SQLite (embedded) and PostgreSQL (many nodes) pass one conformance suite. Each method is one
 //! atomic act: what belongs together (an object, its quota, its audit record, its follow-up job) commits together, and
@@ -7,6 +7,7 @@
 
 mod columns;
 pub mod copy;
+mod gateway;
 mod names;
 pub mod postgres;
 pub mod records;
@@ -26,6 +27,7 @@ use crate::domain::ids::{AppName, ObjectId, OwnerName, TokenId};
 use crate::domain::job::{JobKind, LeasedJob};
 use crate::domain::object::Object;
 
+pub use gateway::{GatewayKey, GatewayStore, KeyPurpose, NodeRecord, ReleaseApproval};
 pub use records::*;
 pub use usage::{Holder, RepairUsage, UsageOfBoth, UsageQuery, UsageRow};
 
@@ -53,7 +55,7 @@ pub type OnCommit = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// The durable state.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: GatewayStore {
     /// Saves an object, its grant, its reservation of quota, its idempotency key and its audit entry, or none of them.
     async fn issue_upload(&self, issue: IssueUpload) -> Result<IssueOutcome, StoreError>;
 
@@ -149,7 +151,8 @@ pub trait Store: Send + Sync {
     /// Sets such a value if it is not yet there, and returns the one that is.
     async fn setting_or_insert(&self, name: &str, value: Vec<u8>) -> Result<Vec<u8>, StoreError>;
 
-    /// Removes idempotency keys, and links past their expiry, that are older than 24 hours; how many rows went.
+    /// Removes idempotency keys, links past their expiry, and nodes, that are older than 24 hours, and proofs that nobody
+    /// would accept any more; how many rows went.
     async fn prune(&self, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Removes messages that nobody could read and that were received before `before`; how many went.

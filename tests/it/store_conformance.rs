@@ -4,6 +4,7 @@
 //! new implementation cannot leave one out.
 
 mod downloads;
+mod gateway;
 mod jobs;
 mod mix;
 mod objects;
@@ -374,6 +375,12 @@ macro_rules! every_case_for {
                 a_worker_that_lost_its_lease_changes_nothing,
                 a_lease_is_extended_given_back_and_ended,
                 jobs_are_claimed_oldest_due_first_and_each_once,
+            }
+            gateway {
+                of_two_nodes_that_make_the_same_key_one_is_too_late,
+                a_proof_is_used_once_however_many_try,
+                nodes_are_there_until_they_leave_or_fall_silent,
+                reviewers_agree_once_each_about_one_revision,
             }
             records {
                 the_audit_trail_is_filtered_and_paged,

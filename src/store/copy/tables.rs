@@ -1,6 +1,6 @@
 //! What a copy moves: every table that holds state, with the type of each column.
 //!
-//! Counters that follow from other tables (`state_counts`) are made anew. Numbers of the audit trail and of dead letters are
+//! Counters that follow from other tables (`state_counts`) are made anew; proofs and nodes are of the moment. Numbers of the audit trail and of dead letters are
 //! given anew, in the order of the old ones.
 
 /// How a column is kept on both sides.
@@ -50,7 +50,7 @@ const APP_USAGE: [(&str, Kind); 12] = usage_of("app");
 const OWNER_USAGE: [(&str, Kind); 12] = usage_of("owner");
 
 /// Every table that is copied.
-pub(super) const TABLES: [Table; 10] = [
+pub(super) const TABLES: [Table; 12] = [
     Table {
         name: "tokens",
         columns: &[
@@ -157,6 +157,23 @@ pub(super) const TABLES: [Table; 10] = [
         numbered: Some(1),
     },
     Table { name: "settings", columns: &[("name", Text), ("value", Bytes)], numbered: None },
+    Table {
+        name: "gateway_keys",
+        columns: &[
+            ("purpose", Text),
+            ("number", Int),
+            ("id", Text),
+            ("secret", Bytes),
+            ("created_at", Int),
+            ("accepted_until", Int),
+        ],
+        numbered: None,
+    },
+    Table {
+        name: "release_approvals",
+        columns: &[("object_id", Id("obj_")), ("revision", Int), ("by", Text), ("reason", Text), ("at", Int)],
+        numbered: None,
+    },
 ];
 
 /// A value on its way.

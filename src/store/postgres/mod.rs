@@ -10,6 +10,7 @@ mod batch;
 mod committer;
 pub(super) mod connect;
 pub(super) mod error;
+mod gateway;
 mod issue;
 mod jobs;
 mod lookups;

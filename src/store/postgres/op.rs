@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::gateway::GatewayOp;
 use super::numbers;
 use super::partitions::Month;
 use crate::domain::audit::AuditEntry;
@@ -15,7 +16,7 @@ use crate::domain::quota::QuotaLimits;
 use crate::store::values::audit_text;
 use crate::store::{
     Advance, AdvanceOutcome, ClaimJobs, DeadLetter, DownloadOutcome, Holder, Idempotency, IssueDownload, IssueOutcome,
-    StoreError, TokenRecord, UsageRow, UseLink,
+    ReleaseApproval, StoreError, TokenRecord, UsageRow, UseLink,
 };
 
 /// An audit entry with its text, encoded before it is queued: not on the committers' threads.
@@ -67,6 +68,7 @@ pub(super) enum Op {
     Probe,
     SettingOrInsert(String, Vec<u8>),
     RepairUsage(Vec<UsageRow>, Vec<Line>),
+    Gateway(GatewayOp),
     Prune(Timestamp),
     PruneDeadLetters(Timestamp),
 }
@@ -80,6 +82,7 @@ pub(super) enum Done {
     Flag(bool),
     Count(u64),
     Value(Vec<u8>),
+    Approvals(Vec<ReleaseApproval>),
     Nothing,
 }
 
@@ -107,6 +110,7 @@ impl Op {
             Op::Audit(line) | Op::UseLink(_, line) | Op::CreateToken(_, line) | Op::RevokeToken(_, _, line) => {
                 of(std::slice::from_ref(line))
             }
+            Op::Gateway(op) => op.line().map(|line| of(std::slice::from_ref(line))).unwrap_or_default(),
             _ => Vec::new(),
         }
     }
@@ -124,6 +128,8 @@ impl Op {
             Op::Prune(_) | Op::PruneDeadLetters(_) => (2, Uuid::nil()),
             Op::RevokeToken(..) | Op::CreateToken(..) => (3, Uuid::nil()),
             Op::SettingOrInsert(..) => (4, Uuid::nil()),
+            // Behind tokens: a new key changes the same setting as they do.
+            Op::Gateway(op) => op.order(),
             Op::IssueUpload(_)
             | Op::IssueDownload(_)
             | Op::RepairUsage(..)

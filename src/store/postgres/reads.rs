@@ -20,7 +20,10 @@ use crate::store::columns::{Columns, object_columns, token_columns};
 use crate::store::values::limit;
 use crate::store::{AuditQuery, DeadLetter, LinkHash, LinkRecord, ObjectQuery, Statistics, TokenRecord, names};
 
-fn all<T>(rows: &[PgRow], decode: impl Fn(&mut PgColumns<'_>) -> Result<T, Failure>) -> Result<Vec<T>, Failure> {
+pub(super) fn all<T>(
+    rows: &[PgRow],
+    decode: impl Fn(&mut PgColumns<'_>) -> Result<T, Failure>,
+) -> Result<Vec<T>, Failure> {
     rows.iter().map(|row| decode(&mut PgColumns::of(row))).collect()
 }
 

@@ -41,7 +41,7 @@ pub(super) async fn insert_token(conn: &mut PgConnection, token: &TokenRecord) -
 }
 
 /// Notes that the tokens are not what they were; see [`TOKENS_AS_OF`].
-async fn tokens_changed(conn: &mut PgConnection) -> Result<(), Failure> {
+pub(super) async fn tokens_changed(conn: &mut PgConnection) -> Result<(), Failure> {
     let note = sqlx::query(
         "INSERT INTO settings (name, value) VALUES ($1, uuid_send(gen_random_uuid()))
          ON CONFLICT (name) DO UPDATE SET value = excluded.value",
@@ -109,11 +109,15 @@ pub(super) async fn prune(conn: &mut PgConnection, now: Timestamp) -> Result<u64
         "DELETE FROM idempotency WHERE (app, workflow, environment, key) IN
          (SELECT app, workflow, environment, key FROM idempotency WHERE created_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
         "DELETE FROM links WHERE hash IN (SELECT hash FROM links WHERE expires_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
+        "DELETE FROM nodes WHERE id IN (SELECT id FROM nodes WHERE seen_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
     ];
     let mut removed = 0;
     for sql in statements {
         removed += sqlx::query(sql).bind(before).bind(AT_ONCE).execute(&mut *conn).await?.rows_affected();
     }
+    let proofs = "DELETE FROM proofs WHERE hash IN
+                  (SELECT hash FROM proofs WHERE keep_until < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)";
+    removed += sqlx::query(proofs).bind(now.as_microsecond()).bind(AT_ONCE).execute(conn).await?.rows_affected();
     Ok(removed)
 }
 

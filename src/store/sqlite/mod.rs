@@ -9,6 +9,7 @@ pub mod backup;
 mod batch;
 mod checkpoint;
 mod error;
+mod gateway;
 mod jobs;
 mod lookups;
 mod objects;

@@ -36,7 +36,7 @@ pub(super) fn revoke_token(
 }
 
 /// Notes that the tokens are not what they were; see [`TOKENS_AS_OF`].
-fn tokens_changed(conn: &Connection) -> Result<(), Failure> {
+pub(super) fn tokens_changed(conn: &Connection) -> Result<(), Failure> {
     let mut note = conn.prepare_cached(
         "INSERT INTO settings (name, value) VALUES (?1, randomblob(16))
          ON CONFLICT (name) DO UPDATE SET value = excluded.value",
@@ -75,11 +75,14 @@ pub(super) fn prune(batch: &Batch<'_>, now: Timestamp) -> Result<u64, Failure> {
         "DELETE FROM idempotency WHERE (app, workflow, environment, key) IN
          (SELECT app, workflow, environment, key FROM idempotency WHERE created_at < ?1 LIMIT ?2)",
         "DELETE FROM links WHERE hash IN (SELECT hash FROM links WHERE expires_at < ?1 LIMIT ?2)",
+        "DELETE FROM nodes WHERE id IN (SELECT id FROM nodes WHERE seen_at < ?1 LIMIT ?2)",
     ];
     let mut removed = 0;
     for sql in statements {
         removed += batch.conn.prepare_cached(sql)?.execute([before, AT_ONCE])? as u64;
     }
+    let proofs = "DELETE FROM proofs WHERE hash IN (SELECT hash FROM proofs WHERE keep_until < ?1 LIMIT ?2)";
+    removed += batch.conn.prepare_cached(proofs)?.execute([now.as_microsecond(), AT_ONCE])? as u64;
     Ok(removed)
 }
 
