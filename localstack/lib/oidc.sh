@@ -6,7 +6,8 @@ oidc_directory() { OIDC_DIR=$CACHE/oidc-$(fingerprint "$LOCALSTACK_DIR/oidc/pack
 
 install_oidc() {
   oidc_directory
-  install_npm "$OIDC_DIR" "$LOCALSTACK_DIR/oidc" "the OpenID provider and its clients" && install_chromium
+  install_npm "$OIDC_DIR" "$LOCALSTACK_DIR/oidc" "the OpenID provider and its clients" && install_chromium &&
+    install_snippet_tools
 }
 
 find_chromium() {
@@ -22,6 +23,17 @@ install_chromium() {
   apt_install "$LOGS/install-chromium.log" chromium && return 0
   printf '%s\n' "error: Chromium is missing and could not be installed" \
     "  as root: apt-get install --no-install-recommends chromium; or set VESTIBULE_CHROMIUM to a Chromium or Chrome" >&2
+  return 1
+}
+
+# What the snippets of docs/identity.md call, which tests run.
+install_snippet_tools() {
+  local tool missing=()
+  for tool in curl jq; do command -v "$tool" >/dev/null || missing+=("$tool"); done
+  ((${#missing[@]})) || return 0
+  apt_install "$LOGS/install-snippet-tools.log" "${missing[@]}" && return 0
+  printf '%s\n' "error: ${missing[*]} could not be installed" \
+    "  as root: apt-get install --no-install-recommends ${missing[*]}" >&2
   return 1
 }
 
