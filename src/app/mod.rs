@@ -36,6 +36,7 @@ use tokio::sync::Notify;
 use crate::clock::Clock;
 use crate::domain::job::JobKind;
 use crate::identity::Authenticator;
+use crate::identity::oidc::Issuers;
 use crate::limits::Limiter;
 use crate::policy::Policies;
 use crate::store::Store;
@@ -67,6 +68,8 @@ pub struct App {
     pub targets: Arc<Targets>,
     /// Tokens to principals.
     pub authenticator: Authenticator,
+    /// Whose word about people is taken.
+    pub issuers: Issuers,
     /// Time and randomness.
     pub clock: Clock,
     /// What is known about the scanner; uploads are refused while it is away.

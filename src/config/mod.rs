@@ -4,6 +4,7 @@
 //! example. Loading reports every mistake, not only the first, and a process never starts on a configuration with one.
 //! Absent on purpose: what belongs to the platform team's policies.
 
+mod identity;
 mod load;
 mod validate;
 
@@ -24,6 +25,7 @@ use crate::telemetry::TelemetryConfig;
 use crate::worker::events::EventsConfig;
 use crate::worker::inspect::ScannerConfig;
 
+pub use identity::IdentityConfig;
 pub use load::{ConfigError, load};
 
 /// Everything that an operator sets.
@@ -38,6 +40,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// Where requests are counted.
     pub limits: LimitsConfig,
+    /// Whose word about people is taken.
+    pub identity: IdentityConfig,
     /// The platform team's directory.
     pub policies: PoliciesConfig,
     /// clamd.

@@ -173,6 +173,10 @@ name!(
     /// What a person is to the organisation, for example `clinician`; a policy compares it.
     RoleName, "role"
 );
+name!(
+    /// An identity provider whose word is taken.
+    IssuerName, "issuer"
+);
 
 name!(
     /// A key of the gateway itself; the `kid` of what it has signed.

@@ -56,6 +56,13 @@ const LONGEST: usize = 200;
 #[error("{0} has 1 to {LONGEST} characters, none of them a control character, and is no token")]
 pub struct SubjectError(&'static str);
 
+impl SubjectError {
+    /// The text that cannot be kept: `user`, `project` or `device`.
+    pub fn what(self) -> &'static str {
+        self.0
+    }
+}
+
 impl Subject {
     /// Whether every text can stand in a record: each goes into the audit trail with every act of the token.
     ///

@@ -61,6 +61,8 @@ reasons! {
     DpopNonceRequired => "dpop_nonce_required", 401, "The proof of possession needs a fresh nonce", "make a new proof with the nonce of the header DPoP-Nonce and send the request again";
     CertificateMismatch => "certificate_mismatch", 401, "The client certificate does not fit the token", "connect with the certificate that the token is bound to";
     TokenInQuery => "token_in_query", 400, "A token was sent in the address", "send the token in a header; ask for a new one, since addresses are logged";
+    AssertionInvalid => "assertion_invalid", 401, "The identity provider's token is not accepted", "log in again; if it stays, ask your platform team whether the provider and its client are set up for this gateway";
+    AssertionExpired => "assertion_expired", 401, "The identity provider's token has expired", "log in again and send the new token";
     // What the rules say.
     AppUnknown => "app_unknown", 403, "The app is not registered", "ask your platform team to add a manifest for the app";
     AppDisabled => "app_disabled", 403, "The app is switched off", "ask your platform team";
@@ -117,6 +119,7 @@ reasons! {
     StorageUnavailable => "storage_unavailable", 503, "The storage is away", "try again after the time in Retry-After";
     ScannerUnavailable => "scanner_unavailable", 503, "The scanner is away", "try again after the time in Retry-After";
     LimitsUnavailable => "limits_unavailable", 503, "The counters of the rate limits are away", "try again after the time in Retry-After";
+    IdentityProviderUnavailable => "identity_provider_unavailable", 503, "The identity provider is away", "try again after the time in Retry-After";
     Overloaded => "overloaded", 503, "The gateway is at its limit", "try again after the time in Retry-After";
     Internal => "internal_error", 500, "Something went wrong in the gateway", "try again; if it stays, give your platform team the requestId";
 }

@@ -7,6 +7,7 @@
 
 mod authenticator;
 mod changes;
+pub mod oidc;
 mod token;
 mod wrong_secrets;
 

@@ -21,6 +21,7 @@ use crate::audit::JsonLines;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::identity::Authenticator;
+use crate::identity::oidc::Issuers;
 use crate::limits::Limiter;
 use crate::limits::redis::{RedisLimits, RedisOptions, RedisUrl};
 use crate::policy::{Mistake, Policies};
@@ -43,6 +44,9 @@ pub enum StartError {
     /// The Redis of the rate limits cannot be used.
     #[error("limits.url: {0}")]
     Limits(String),
+    /// Nobody could be asked about people.
+    #[error("identity: {0}")]
+    Identity(String),
     /// The audit lines cannot be written.
     #[error("cannot open the audit file {0}: {1}")]
     Audit(String, std::io::Error),
@@ -111,7 +115,9 @@ async fn core_with(
         hook
     });
     let store = open_store(config, &clock, on_commit).await?;
+    let issuers = Issuers::new(&config.identity.issuers, clock.clone());
     let app = App {
+        issuers: issuers.map_err(|error| StartError::Identity(error.to_string()))?,
         authenticator: Authenticator::new(Arc::clone(&store), clock.clone()),
         store,
         policies,

@@ -15,10 +15,10 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
 use super::handler::{HintHandler, deliver};
 use super::parse;
 use super::queue::{Delivery, Queue, QueueError, Receipt};
+use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::worker::stop::Stop;
 

@@ -9,8 +9,6 @@
 //! deduplication. Events are hints, whoever handles them looks into the storage, and the sweep converges without them
 //! (docs/decisions/0006-events-are-hints.md).
 
-mod backoff;
-
 pub mod azure_queue;
 pub mod config;
 pub mod consumer;

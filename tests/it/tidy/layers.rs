@@ -1,13 +1,14 @@
 //! Imports point down only.
 //!
-//! `cli → startup → {http, worker} → app → {policy, identity, storage, store, audit} → domain`; clock, fault and telemetry
-//! are bases, and config holds the settings of the modules that it configures. The table names what each may import.
+//! `cli → startup → {http, worker} → app → {policy, identity, storage, store, audit} → domain`; backoff, clock, fault and
+//! telemetry are bases, and config holds the settings of the modules that it configures. The table names what each may import.
 
 use super::{File, files, none};
 
 /// A top module of the library and the others that it may name.
-const MAY_IMPORT: [(&str, &[&str]); 17] = [
+const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("domain", &[]),
+    ("backoff", &[]),
     ("clock", &[]),
     ("fault", &[]),
     ("telemetry", &[]),
@@ -15,12 +16,12 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("policy", &["domain"]),
     ("store", &["clock", "domain", "fault"]),
     ("storage", &["clock", "domain"]),
-    ("identity", &["clock", "domain", "store"]),
+    ("identity", &["backoff", "clock", "domain", "store"]),
     ("limits", &["clock", "domain"]),
     ("app", &["audit", "clock", "domain", "fault", "identity", "limits", "policy", "storage", "store"]),
-    ("worker", &["app", "clock", "domain", "fault", "policy", "storage", "store"]),
+    ("worker", &["app", "backoff", "clock", "domain", "fault", "policy", "storage", "store"]),
     ("http", &["app", "clock", "domain", "policy", "store"]),
-    ("config", &["domain", "limits", "storage", "store", "telemetry", "worker"]),
+    ("config", &["domain", "identity", "limits", "storage", "store", "telemetry", "worker"]),
     (
         "startup",
         &[
