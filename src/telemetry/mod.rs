@@ -167,6 +167,7 @@ fn describe() {
         "One inspection, by outcome; the wait for a slot not counted"
     );
     describe_histogram!("vestibule_request_seconds", Unit::Seconds, "HTTP requests, by listener, route and status");
+    describe_counter!("vestibule_identity_provider_reads_total", "Reads of an issuer's keys, by issuer and outcome");
     describe_gauge!("vestibule_objects", "Objects, by state");
     describe_gauge!("vestibule_jobs", "Jobs waiting or under way, by kind");
     describe_gauge!("vestibule_queue_age_seconds", Unit::Seconds, "Age of the oldest job, by kind");

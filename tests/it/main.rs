@@ -41,6 +41,7 @@ mod identity_provider;
 mod inspect;
 mod limits;
 mod main_job;
+mod oidc;
 mod operations;
 mod policy;
 mod policy_diff;

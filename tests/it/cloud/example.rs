@@ -67,6 +67,10 @@ fn the_example_leaves_no_setting_out() {
         "[public.tls]",
         "[store]",
         "[limits]",
+        "[identity]",
+        "[[identity.issuers]]",
+        "[[identity.issuers]]\n[identity.issuers.claims]",
+        "[[identity.issuers]]\n[identity.issuers.operators]",
         "[policies]",
         "[scanner]",
         "[events]",
@@ -82,7 +86,7 @@ fn the_example_leaves_no_setting_out() {
     ] {
         let names = known(heading);
         assert!(!names.is_empty(), "{heading}");
-        let path = heading.trim_matches(['[', ']']);
+        let path = heading.lines().last().unwrap().trim_matches(['[', ']']);
         let mut here = toml::Value::Table(example.clone());
         for part in path.split('.') {
             here = match part {
@@ -96,8 +100,8 @@ fn the_example_leaves_no_setting_out() {
                     .into(),
                 part => here.get(part).unwrap_or_else(|| panic!("{path} is not in the example")).clone(),
             };
+            here = here.as_array().map_or(here.clone(), |list| list[0].clone());
         }
-        let here = here.as_array().map_or(&here, |list| &list[0]);
         // The other name of `addresses`, for one server.
         for name in names.into_iter().filter(|name| (path, name.as_str()) != ("scanner", "address")) {
             assert!(here.get(&name).is_some(), "{path}.{name} is not in the example");
