@@ -113,10 +113,10 @@ pub fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// How the provider answers.
+/// How the provider answers where it is asked for its keys.
 #[derive(Clone)]
 pub struct Manners {
-    /// The status of every answer.
+    /// The status.
     pub status: u16,
     /// The body of `/jwks`.
     pub jwks: String,
@@ -124,9 +124,9 @@ pub struct Manners {
     pub metadata: Value,
     /// `Cache-Control` of `/jwks`.
     pub cache: String,
-    /// Where every answer sends to.
+    /// Where the answer sends to.
     pub location: Option<String>,
-    /// How long each answer takes.
+    /// How long it takes.
     pub delay: Duration,
     /// How often `/jwks` was asked for.
     pub reads: usize,
@@ -189,11 +189,15 @@ async fn answer(mut stream: TcpStream, manners: Arc<Mutex<Manners>>) {
         }
     }
     let path = String::from_utf8(request).unwrap().split(' ').nth(1).unwrap().to_owned();
-    let manners = {
+    let keys = path == "/jwks";
+    let mut manners = {
         let mut manners = manners.lock().unwrap();
-        manners.reads += usize::from(path == "/jwks");
+        manners.reads += usize::from(keys);
         manners.clone()
     };
+    if !keys {
+        (manners.status, manners.delay, manners.location) = (200, Duration::ZERO, None);
+    }
     tokio::time::sleep(manners.delay).await;
     let body = match path.as_str() {
         "/jwks" => manners.jwks,
