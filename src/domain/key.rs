@@ -15,7 +15,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::filename::Filename;
-use super::ids::ObjectId;
+use super::ids::{AppName, ObjectId, WorkflowName};
 use super::principal::Principal;
 
 /// Longest key in bytes.
@@ -241,6 +241,36 @@ impl PrefixTemplate {
     /// [`KeyError::NoUser`] where the template asks for a user and there is none; [`KeyError::Character`] or
     /// [`KeyError::Segment`] where the user's id is not safe in a key.
     pub fn render(&self, who: &Principal, now: Timestamp) -> Result<Prefix, KeyError> {
+        self.fill(&who.app, &who.workflow, who.user(), now)
+    }
+
+    /// Where the files of this workflow and person lie whatever the day: what stands before the first date, by whole
+    /// segments.
+    ///
+    /// # Errors
+    /// As for [`PrefixTemplate::render`].
+    pub fn lasting(&self, app: &AppName, workflow: &WorkflowName, user: Option<&str>) -> Result<Prefix, KeyError> {
+        let end = self.before_dates().len();
+        Self(self.0[..end].into()).fill(app, workflow, user, Timestamp::UNIX_EPOCH)
+    }
+
+    /// Whether the person's place lies in one of a date, so that no one prefix is the person's alone.
+    pub fn has_user_behind_date(&self) -> bool {
+        self.0[self.before_dates().len()..].contains("{user}")
+    }
+
+    fn before_dates(&self) -> &str {
+        let first = ["{yyyy}", "{mm}", "{dd}"].iter().filter_map(|date| self.0.find(date)).min();
+        first.map_or(&*self.0, |at| &self.0[..self.0[..at].rfind('/').map_or(0, |slash| slash + 1)])
+    }
+
+    fn fill(
+        &self,
+        app: &AppName,
+        workflow: &WorkflowName,
+        user: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Prefix, KeyError> {
         if !self.0.contains('{') {
             return Ok(Prefix(self.0.clone()));
         }
@@ -251,9 +281,9 @@ impl PrefixTemplate {
             let (name, behind) = after.split_once('}').ok_or(KeyError::Placeholder)?;
             rendered.push_str(before);
             match name {
-                "app" => rendered.push_str(who.app.as_str()),
-                "workflow" => rendered.push_str(who.workflow.as_str()),
-                "user" => match who.user().ok_or(KeyError::NoUser)? {
+                "app" => rendered.push_str(app.as_str()),
+                "workflow" => rendered.push_str(workflow.as_str()),
+                "user" => match user.ok_or(KeyError::NoUser)? {
                     user if user.contains('/') => return Err(KeyError::Segment),
                     user => rendered.push_str(user),
                 },
@@ -342,6 +372,19 @@ mod tests {
         assert_eq!(rendered.as_str(), "invoices/2026/11/nightly/");
         assert_eq!(template.fixed_part().as_str(), "invoices/");
         assert_eq!("a/{tenant}/".parse::<PrefixTemplate>(), Err(KeyError::Placeholder));
+        let lasting = |text: &str, user| {
+            let template = text.parse::<PrefixTemplate>().unwrap();
+            let who = Principal::example();
+            template.lasting(&who.app, &who.workflow, user).map(|prefix| prefix.as_str().to_owned())
+        };
+        assert_eq!(lasting("a/{user}/x-{yyyy}/{mm}", Some("anna")), Ok("a/anna/".into()));
+        assert_eq!(lasting("a/{workflow}/", None), Ok("a/nightly/".into()));
+        assert_eq!(lasting("{yyyy}/a", None), Ok(String::new()));
+        assert_eq!(lasting("a/{user}/", Some("../b")), Err(KeyError::Segment));
+        assert_eq!(lasting("a/{user}/", Some("..")), Err(KeyError::Segment));
+        for (text, behind) in [("a/{user}/{dd}", false), ("a/{yyyy}/{user}", true), ("{yyyy}-{user}", true)] {
+            assert_eq!(text.parse::<PrefixTemplate>().unwrap().has_user_behind_date(), behind, "{text}");
+        }
         let per_user: PrefixTemplate = "u/{user}/".parse().unwrap();
         assert_eq!(per_user.render(&Principal::example(), at), Err(KeyError::NoUser));
     }

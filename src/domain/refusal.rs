@@ -84,6 +84,12 @@ reasons! {
     DeniedByPolicy => "denied_by_policy", 403, "A policy forbids this", "ask your platform team about the rule that the detail names";
     QuotaBytesExceeded => "quota_bytes_exceeded", 403, "The byte quota is used up", "delete objects that are no longer needed, or ask for a larger quota";
     QuotaObjectsExceeded => "quota_objects_exceeded", 403, "The object quota is used up", "delete objects that are no longer needed, or ask for a larger quota";
+    // Tokens for tokens. OAuth calls these unsupported_grant_type, invalid_request, invalid_target, invalid_scope.
+    GrantTypeUnsupported => "grant_type_unsupported", 400, "The grant type is not offered", "send grant_type=urn:ietf:params:oauth:grant-type:token-exchange";
+    TokenTypeUnsupported => "token_type_unsupported", 400, "This type of token is not taken or not made here", "use one of the types that 'allowed' lists";
+    ExchangeTargetInvalid => "exchange_target_invalid", 400, "No app is named that gives tokens to this client", "name one app, as audience=<app> or resource=app:<app>; your platform team lists clients in the app's [exchange]";
+    ScopeNotGranted => "scope_not_granted", 400, "A scope is more than the token may have", "ask for the scopes that 'allowed' lists, or leave the scope out";
+    ExchangeNotAllowed => "exchange_not_allowed", 403, "The app gives no token to this person", "ask your platform team about [exchange] in the app's manifest";
     // How much in a window.
     QuotaDailyBytesExceeded => "quota_daily_bytes_exceeded", 429, "The bytes of the day are used up", "wait for the seconds in Retry-After, or ask for a larger quota; GET /limits shows what is left";
     QuotaHourlyUploadsExceeded => "quota_hourly_uploads_exceeded", 429, "The uploads of the hour are used up", "wait for the seconds in Retry-After, or ask for a larger quota; GET /limits shows what is left";

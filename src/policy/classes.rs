@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::domain::ids::{ClassName, RoleName};
 use crate::domain::media::MediaType;
 
+use super::exchange_file::TOKEN_TTL;
 use super::manifest::Lines;
 use super::mistake::one_of;
 use super::possession::{self, PossessionDemand};
@@ -49,6 +50,8 @@ pub struct Classification {
     pub max_upload_ttl: Option<Duration>,
     /// Longest life of a download URL.
     pub max_download_ttl: Option<Duration>,
+    /// Longest life of a token that a person gets of an app with such data.
+    pub max_token_ttl: Option<Duration>,
     /// Whether every download is a one-time link.
     pub one_time_downloads: bool,
     /// The proof of possession that every request about such data must bring; none where absent.
@@ -229,6 +232,7 @@ fn read_class(file: &File<'_>, name: ClassName, mut section: Section<'_>, found:
     };
     let max_upload_ttl = longest("max_upload_ttl", &ttl.upload);
     let max_download_ttl = longest("max_download_ttl", &ttl.download);
+    let max_token_ttl = longest("max_token_ttl", &TOKEN_TTL);
     let one_time_downloads = section.optional("one_time_downloads", boolean).is_some_and(|found| found.value);
     let proof_of_possession = section.optional(possession::KEY, possession::demand).map(|found| found.value);
     if regulated {
@@ -246,6 +250,7 @@ fn read_class(file: &File<'_>, name: ClassName, mut section: Section<'_>, found:
         scanner: scanner?.value,
         max_upload_ttl,
         max_download_ttl,
+        max_token_ttl,
         one_time_downloads,
         proof_of_possession,
         lines,

@@ -15,6 +15,7 @@ use crate::domain::target::{ProviderSettings, Target};
 use super::class_check;
 use super::classes::{Classes, Classification, within};
 use super::conditions;
+use super::exchange_file;
 use super::limits_file::Limits;
 use super::manifest_file::Draft;
 use super::mistake::one_of;
@@ -44,6 +45,7 @@ pub(super) fn check<'o>(
             class_check::check(file, app, targets, &known, &region);
         }
         conditions::check(file, app, classes);
+        exchange_file::check(file, app, classes);
         if let Some(ttl) = &app.upload_ttl {
             within(file, "upload_ttl", ttl, &classes.ttl.upload);
         }

@@ -14,7 +14,7 @@ use crate::domain::grant::{Disposition, DownloadPermit, UploadMethod, UploadPerm
 use crate::domain::ids::{AppName, RoleName, TargetName};
 use crate::domain::key::Prefix;
 use crate::domain::object::Object;
-use crate::domain::principal::{Environment, Operator, Principal, Subject};
+use crate::domain::principal::{Environment, Operator, Principal};
 use crate::domain::quota::QuotaLimits;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::scope::{Action, Scope};
@@ -178,22 +178,6 @@ pub fn decide_review(
     last_word::review(set, who, object, act, circumstances)
 }
 
-/// Decides on a person's wish for a token of an app: which actions it shall allow, and for how many seconds.
-///
-/// # Errors
-/// Where the app is not registered or switched off, or a policy denies it.
-pub fn decide_exchange(
-    set: &PolicySet,
-    who: &Subject,
-    app: &AppName,
-    (actions, seconds): (&[Action], u64),
-    circumstances: &Circumstances,
-) -> Result<Arc<str>, Refusal> {
-    let app = admitted(set, app)?;
-    let actions: Vec<&str> = actions.iter().map(|action| action.as_str()).collect();
-    last_word::exchange(set, app, who, (&actions, seconds), false, circumstances)
-}
-
 /// Decides on looking at what the app may do: every workflow of a registered app may.
 ///
 /// # Errors
@@ -214,7 +198,7 @@ pub fn content_rules(set: &PolicySet, object: &Object) -> Option<ContentRules> {
 }
 
 /// The app is registered and switched on.
-fn admitted<'s>(set: &'s PolicySet, name: &AppName) -> Result<&'s Manifest, Refusal> {
+pub(super) fn admitted<'s>(set: &'s PolicySet, name: &AppName) -> Result<&'s Manifest, Refusal> {
     let Some(app) = set.app(name) else {
         let detail = format!("no app '{name}' is registered; ask your platform team to add a manifest for it");
         return Err(Refusal::new(Reason::AppUnknown, detail).rule("apps"));
@@ -228,15 +212,24 @@ fn admitted<'s>(set: &'s PolicySet, name: &AppName) -> Result<&'s Manifest, Refu
 
 /// The target that this principal's environment reaches. A test token never gets a live target, nor the reverse.
 fn own_target<'s>(set: &'s PolicySet, app: &Manifest, who: &Principal) -> Result<&'s Target, Refusal> {
-    let target = app.target_for(who.environment).and_then(|name| set.target(name));
-    target.filter(|target| target.environment == who.environment).ok_or_else(|| {
-        let (own, other) = environments(who.environment);
+    target_of(set, app, who.environment)
+}
+
+/// The target that tokens of an environment reach.
+pub(super) fn target_of<'s>(
+    set: &'s PolicySet,
+    app: &Manifest,
+    environment: Environment,
+) -> Result<&'s Target, Refusal> {
+    let target = app.target_for(environment).and_then(|name| set.target(name));
+    target.filter(|target| target.environment == environment).ok_or_else(|| {
+        let (own, other) = environments(environment);
         let detail = format!(
             "this is a {own} token, and app '{}' has no {own} target; use a {other} token, or ask your platform team for \
              a {own} target",
             app.app
         );
-        let key = if who.environment == Environment::Test { "test_target" } else { "target" };
+        let key = if environment == Environment::Test { "test_target" } else { "target" };
         Refusal::new(Reason::EnvironmentMismatch, detail).allowed([other]).rule(app.rule(key))
     })
 }

@@ -17,6 +17,7 @@ use crate::domain::principal::Environment;
 use crate::domain::quota::Quotas;
 
 use super::conditions::Condition;
+use super::exchange_file::ExchangeRules;
 use super::possession::PossessionDemand;
 
 /// One app's rules.
@@ -66,6 +67,8 @@ pub struct Manifest {
     pub one_time_downloads: bool,
     /// The proof of possession that every request of the app must bring; none where absent.
     pub proof_of_possession: Option<PossessionDemand>,
+    /// Whose assertions are exchanged for tokens of the app; nobody's where absent.
+    pub exchange: Option<ExchangeRules>,
     /// What inspection does with the app's uploads.
     pub content: ContentRules,
     /// What an upload must be like besides; one of them holds, where there are any.

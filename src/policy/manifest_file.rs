@@ -17,6 +17,7 @@ use crate::domain::principal::Environment;
 
 use super::classes::values;
 use super::conditions::{self, Condition};
+use super::exchange_file::{self, Exchange};
 use super::limits_file::{self, AppLimits, Limits};
 use super::manifest::{Lines, Manifest, WorkflowRules};
 use super::possession::{self, PossessionDemand};
@@ -63,6 +64,7 @@ pub(super) struct Draft {
     pub(super) conditions: Vec<Condition>,
     pub(super) workflows: BTreeMap<WorkflowName, WorkflowRules>,
     pub(super) proof_of_possession: Option<At<PossessionDemand>>,
+    pub(super) exchange: Option<Exchange>,
     enabled: bool,
     quota: Option<Quota>,
     origins: Vec<String>,
@@ -114,6 +116,7 @@ pub(super) fn read(file: &File<'_>, app: AppName) -> Draft {
     let limits = limits_file::read_app(file, &mut root);
     let content = read_content(&mut root);
     let workflows = workflows_file::read(file, &mut root, classifications.as_ref());
+    let exchange = root.section("exchange").map(|section| exchange_file::read(file, section));
     let lines = root.finish();
 
     if let Some(methods) = methods.as_ref().filter(|methods| methods.value.is_empty()) {
@@ -129,6 +132,7 @@ pub(super) fn read(file: &File<'_>, app: AppName) -> Draft {
             .map_or_else(Vec::new, |s| read_narrower(file, s, types.as_ref(), max_size.as_ref())),
         conditions: conditions.map_or_else(Vec::new, |list| conditions::read(file, list.value)),
         workflows,
+        exchange,
         inline_types: inline.map(|list| values(list.value)).unwrap_or_default(),
         app,
         environment,
@@ -172,6 +176,10 @@ impl Draft {
         let types = values(self.types?.value);
         let owner = self.owner?.value;
         let quota = self.quota?;
+        let exchange = match self.exchange {
+            Some(exchange) => Some(exchange.finish()?),
+            None => None,
+        };
         let lines = self.lines.into_iter().chain(quota.lines).collect();
         Some(Manifest {
             app: self.app,
@@ -199,6 +207,7 @@ impl Draft {
             types,
             conditions: self.conditions,
             workflows: self.workflows,
+            exchange,
             lines: Lines::new(file, lines),
         })
     }

@@ -17,6 +17,8 @@ mod classes;
 mod conditions;
 mod cross;
 pub mod decide;
+mod exchange;
+mod exchange_file;
 mod last_word;
 mod limits_file;
 mod load;
@@ -51,9 +53,10 @@ pub use cedar::SCHEMA as CEDAR_SCHEMA;
 pub use check::{CheckReport, check};
 pub use classes::{ANYWHERE, Bounds, Classification, LAWFUL_BASES, TtlBounds};
 pub use decide::{
-    content_rules, decide_download, decide_exchange, decide_limits, decide_list, decide_on_object, decide_review,
-    decide_upload, quotas,
+    content_rules, decide_download, decide_limits, decide_list, decide_on_object, decide_review, decide_upload, quotas,
 };
+pub use exchange::{ExchangePermit, ExchangeRequest, Wanted, decide_derivation, decide_exchange};
+pub use exchange_file::{ExchangeRules, TOKEN_TTL};
 pub use manifest::Manifest;
 pub use mistake::Mistake;
 pub use owners::Owner;

@@ -86,9 +86,14 @@ pub(super) fn proven(value: &DeValue<'_>) -> Result<Option<Possession>, Wrong> {
 
 /// The app's demand is met.
 pub(super) fn of_app(app: &Manifest, who: &Principal) -> Result<(), Refusal> {
-    match app.proof_of_possession.filter(|demand| !demand.met_by(who.possession)) {
+    of_token(app, who.possession)
+}
+
+/// The app's demand is met by a token that is bound so.
+pub(super) fn of_token(app: &Manifest, possession: Option<Possession>) -> Result<(), Refusal> {
+    match app.proof_of_possession.filter(|demand| !demand.met_by(possession)) {
         None => Ok(()),
-        Some(demand) => Err(refusal(demand, &format!("app '{}'", app.app), who, app.rule(KEY))),
+        Some(demand) => Err(refusal(demand, &format!("app '{}'", app.app), possession, app.rule(KEY))),
     }
 }
 
@@ -96,12 +101,12 @@ pub(super) fn of_app(app: &Manifest, who: &Principal) -> Result<(), Refusal> {
 pub(super) fn of_class(class: &Classification, who: &Principal) -> Result<(), Refusal> {
     match class.proof_of_possession.filter(|demand| !demand.met_by(who.possession)) {
         None => Ok(()),
-        Some(demand) => Err(refusal(demand, &format!("'{}' data", class.name), who, class.lines.rule(KEY))),
+        Some(demand) => Err(refusal(demand, &format!("'{}' data", class.name), who.possession, class.lines.rule(KEY))),
     }
 }
 
-fn refusal(demand: PossessionDemand, what: &str, who: &Principal, rule: String) -> Refusal {
-    let own = match who.possession {
+fn refusal(demand: PossessionDemand, what: &str, possession: Option<Possession>, rule: String) -> Refusal {
+    let own = match possession {
         None => "this one is bound to nothing",
         Some(Possession::Dpop) => "this one is bound to a DPoP key",
         Some(Possession::MutualTls) => "this one is bound to a certificate",

@@ -9,6 +9,7 @@ mod cedar;
 mod conditions;
 mod decisions;
 mod docs;
+mod exchange;
 mod explain;
 mod limits;
 mod owners;

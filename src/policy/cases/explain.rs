@@ -132,6 +132,17 @@ const OTHERS: [Check; 14] = [
     ("Cedar's policies", &[Reason::DeniedByPolicy], &[]),
 ];
 
+/// In the order of [`crate::policy::decide_exchange`].
+const EXCHANGE: [Check; 7] = [
+    ("the app is registered and switched on", &[Reason::AppUnknown, Reason::AppDisabled], &[]),
+    ("the app gives tokens to people", &[Reason::ExchangeNotAllowed], &["exchange"]),
+    ("the app's proof of possession", &[Reason::ProofOfPossessionRequired], &[]),
+    ("the person may have one", &[Reason::ExchangeNotAllowed], &["exchange.roles", "prefix"]),
+    ("the environment has a target", &[Reason::EnvironmentMismatch], &[]),
+    ("the token's scopes", &[Reason::ScopeNotGranted], &[]),
+    ("Cedar's policies", &[Reason::DeniedByPolicy], &[]),
+];
+
 /// Asks, and says why.
 pub fn explain(
     files: &BTreeMap<String, String>,
@@ -193,6 +204,7 @@ fn checks(asked: &Asked, refusal: Option<&Refusal>) -> Vec<&'static str> {
     let all: &[Check] = match asked {
         Asked::Upload(_) => &UPLOAD,
         Asked::Release(_) => &OTHERS[13..],
+        Asked::Exchange(..) => &EXCHANGE,
         _ => &OTHERS,
     };
     // Erasing needs neither a basis nor the right place.
@@ -206,7 +218,6 @@ fn checks(asked: &Asked, refusal: Option<&Refusal>) -> Vec<&'static str> {
     let of = |name: &str| match asked {
         Asked::List(_) => !of_downloads.contains(&name) && !of_objects.contains(&name),
         Asked::Delete(_) => !of_downloads.contains(&name),
-        Asked::Exchange(..) => ["the app is registered and switched on", "Cedar's policies"].contains(&name),
         _ => true,
     };
     let names = all.iter().filter(|(name, ..)| of(name));

@@ -34,7 +34,10 @@ pub(super) struct Mutant {
 /// Keys that no decision looks at: how a place is reached, what inspection does, what is counted elsewhere. The path of a
 /// key begins with one of these; `*` is any name.
 const NOT_DECIDED: [(&str, &[&str]); 6] = [
-    ("apps/", &["app", "origins", "quota", "limits", "content"]),
+    (
+        "apps/",
+        &["app", "origins", "quota", "limits", "content", "exchange.workflow", "exchange.issuers", "exchange.clients"],
+    ),
     (
         "targets.toml",
         &[

@@ -28,8 +28,8 @@ use crate::domain::target::Target;
 use crate::policy::bodies::{DownloadBody, UploadBody, invalid, list_prefix};
 use crate::policy::units::show_duration;
 use crate::policy::{
-    Circumstances, Manifest, PolicySet, UploadRequest, decide_download, decide_exchange, decide_list, decide_on_object,
-    decide_review, decide_upload,
+    Circumstances, ExchangeRequest, Manifest, PolicySet, UploadRequest, Wanted, decide_download, decide_exchange,
+    decide_list, decide_on_object, decide_review, decide_upload,
 };
 
 /// Which upload methods a target's provider can sign: known to the layer that signs.
@@ -238,7 +238,21 @@ impl Question {
             Asked::Exchange(actions, seconds) => {
                 let nobody = || invalid("user", "a token is for a person, and none asks");
                 let person = self.user.as_ref().ok_or_else(nobody)?;
-                decide_exchange(set, person, &self.app, (actions, *seconds), &circumstances).map(by_rule)
+                let request = ExchangeRequest {
+                    environment: self.environment,
+                    wanted: Wanted::Actions(actions.clone()),
+                    ttl: Duration::from_secs(*seconds),
+                    possession: self.possession,
+                };
+                let permit = decide_exchange(set, person, &self.app, &request, &circumstances)?;
+                Ok(Permitted {
+                    rule: permit.rule,
+                    ttl: Some(permit.ttl),
+                    owner: Some(permit.owner),
+                    prefix: permit.scopes.first().map(|scope| scope.prefix.clone()),
+                    target: permit.scopes.first().and_then(|scope| scope.target.clone()),
+                    ..Permitted::default()
+                })
             }
         }
     }

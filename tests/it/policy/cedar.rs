@@ -5,8 +5,8 @@ use vestibule::domain::principal::{Environment, Operator, Subject};
 use vestibule::domain::refusal::{Reason, Refusal};
 use vestibule::domain::scope::Action;
 use vestibule::policy::{
-    Circumstances, DownloadRequest, PolicySet, check, decide_download, decide_exchange, decide_list, decide_on_object,
-    decide_review, decide_upload,
+    Circumstances, DownloadRequest, ExchangeRequest, PolicySet, Wanted, check, decide_download, decide_exchange,
+    decide_list, decide_on_object, decide_review, decide_upload,
 };
 
 use super::{Files, anna, base, examples, load, menus, methods, now, object, request, then, who, write};
@@ -124,9 +124,18 @@ fn every_attribute_of_the_schema_can_decide() {
 fn each_action_is_asked_about() {
     let operator = Operator { token: menus().token, name: "rita".into() };
     let (object, plain, prefix) = (object(), DownloadRequest::default(), "uploads/".parse().unwrap());
+    let token = ExchangeRequest {
+        environment: Environment::Live,
+        wanted: Wanted::Everything,
+        ttl: std::time::Duration::from_secs(300),
+        possession: None,
+    };
     for action in ["upload", "download", "list", "delete", "exchange", "release"] {
-        let set =
-            load(&with(&format!("@id(\"none\") forbid (principal, action == Action::\"{action}\", resource);\n")));
+        let mut files = with(&format!("@id(\"none\") forbid (principal, action == Action::\"{action}\", resource);\n"));
+        files.get_mut("apps/menus.toml").unwrap().push_str(
+            "[exchange]\nworkflow = \"page\"\nissuers = [\"company\"]\nclients = [\"page\"]\nactions = [\"read\"]\n",
+        );
+        let set = load(&files);
         let denied = [
             ("upload", upload(&set, |_| {}).is_err()),
             ("download", decide_download(&set, &menus(), &object, &plain, &then()).is_err()),
@@ -135,7 +144,7 @@ fn each_action_is_asked_about() {
             ("delete", decide_on_object(&set, &menus(), &object, Action::Delete, &then()).is_err()),
             ("delete", decide_review(&set, &operator, &object, false, &then()).is_err()),
             ("release", decide_review(&set, &operator, &object, true, &then()).is_err()),
-            ("exchange", decide_exchange(&set, &anna(), &object.app, (&[Action::Read], 300), &then()).is_err()),
+            ("exchange", decide_exchange(&set, &anna(), &object.app, &token, &then()).is_err()),
         ];
         assert_eq!(denied, denied.map(|(name, _)| (name, name == action)), "{action}");
     }
