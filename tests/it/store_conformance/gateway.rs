@@ -72,7 +72,7 @@ pub(super) async fn nodes_are_there_until_they_leave_or_fall_silent(bench: Bench
     bench.clock.advance(Duration::from_secs(20));
     let again = NodeRecord { seen_at: bench.clock.now(), ..second };
     bench.store.node_seen(again.clone()).await.unwrap();
-    assert_eq!(bench.store.nodes(bench.clock.now()).await.unwrap(), [again.clone()]);
+    assert_eq!(bench.store.nodes(bench.clock.now()).await.unwrap(), std::slice::from_ref(&again));
     bench.store.node_left(again.id).await.unwrap();
     assert_eq!(bench.store.nodes(start).await.unwrap(), [first]);
 }
