@@ -3,7 +3,10 @@
 Every wait has a deadline, and every answer that is not the expected one raises `Unexpected` with what came instead.
 """
 
+import json
+import os
 import re
+import subprocess
 import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -98,6 +101,16 @@ class Upload:
         if got.status != 200:
             raise Unexpected(f"GET {got.why()}")
         return issued, got.body
+
+
+def drill(binary, admin, admin_token, rounds):
+    """The drill's own figures: how long a revoked token goes on working."""
+    environment = {**os.environ, "VESTIBULE_ADMIN_TOKEN": admin_token}
+    command = [binary, "drill", "--admin", admin, "--rounds", str(rounds), "--json"]
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    if told.returncode:
+        raise Unexpected(told.stderr.strip())
+    return json.loads(told.stdout)
 
 
 class Operator(Client):

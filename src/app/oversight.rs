@@ -68,7 +68,7 @@ impl App {
     }
 
     /// Records the look, allowed or refused.
-    async fn looked<T>(
+    pub(super) async fn looked<T>(
         &self,
         context: &RequestContext,
         who: &Operator,

@@ -5,6 +5,7 @@
 
 mod check;
 mod dev;
+mod drill;
 mod generate;
 mod migrate;
 mod policy;
@@ -42,6 +43,8 @@ enum Command {
     Policy(policy::Policy),
     /// Create, list and revoke tokens.
     Token(token::TokenCommand),
+    /// Measure how long a revoked token goes on working on the nodes of a live installation.
+    Drill(drill::Drill),
     /// Compare a bucket or container with what the gateway needs.
     #[command(subcommand)]
     Target(check::TargetCommand),
@@ -116,6 +119,7 @@ pub fn run() -> ExitCode {
             Command::Dev(dev) => Box::pin(dev.run()).await,
             Command::Policy(policy) => Box::pin(policy.run()).await,
             Command::Token(token) => token.run().await,
+            Command::Drill(drill) => Box::pin(drill.run()).await,
             Command::Target(target) => target.run().await,
             Command::Scanner(scanner) => scanner.run().await,
             Command::Migrate(migrate) => migrate.run().await,

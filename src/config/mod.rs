@@ -70,6 +70,8 @@ pub struct PublicConfig {
     pub listen: SocketAddr,
     /// Where clients reach it, for one-time links; made from `listen` where absent, which only loopback allows.
     pub url: Option<Url>,
+    /// Where this node alone is reached, for `GET /admin/nodes` and `vestibule drill`; made from `listen` where absent.
+    pub node_url: Option<Url>,
     /// Certificate and key; without them only loopback is bound.
     pub tls: Option<TlsConfig>,
     /// Says that a proxy in front ends TLS, so that another address than loopback may be bound without certificates.
@@ -88,6 +90,7 @@ impl Default for PublicConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             url: None,
+            node_url: None,
             tls: None,
             behind_proxy: false,
             trusted_proxies: Vec::new(),

@@ -35,12 +35,14 @@ pub(super) fn mistakes(config: &Config) -> Vec<String> {
     if public.url.is_none() && !public.listen.ip().is_loopback() {
         found.push("public.url: is needed where public.listen is not loopback; one-time links start with it".into());
     }
-    if let Some(url) = &public.url
-        && (!matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some())
-    {
-        found.push(
-            "public.url: must be an http or https address without query, for example https://files.example".into(),
-        );
+    for (name, url) in [("url", &public.url), ("node_url", &public.node_url)] {
+        if let Some(url) = url
+            && (!matches!(url.scheme(), "http" | "https") || url.query().is_some() || url.fragment().is_some())
+        {
+            found.push(format!(
+                "public.{name}: must be an http or https address without query, for example https://files.example"
+            ));
+        }
     }
     for tls in [public.tls.as_ref(), admin.tls.as_ref()].into_iter().flatten() {
         for file in [&tls.certificate, &tls.key] {

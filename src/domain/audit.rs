@@ -49,6 +49,10 @@ pub enum AuditAction {
     ListTokens,
     /// An operator revoked a token.
     RevokeToken,
+    /// An operator listed the nodes.
+    ListNodes,
+    /// An operator listed the apps.
+    ListApps,
     /// A reviewer released a held object.
     ReleaseObject,
     /// A key of the gateway was made, in place of the one before.

@@ -43,11 +43,12 @@ struct Public;
     info(title = "Vestibule, for operators", description = "Tokens, reviews, the audit trail."),
     paths(
         admin::create_token, admin::list_tokens, admin::revoke_token, admin::list_objects, admin::get_object,
-        admin::release_object, admin::delete_object, admin::inspect_object, admin::query_audit, admin::dead_letters
+        admin::release_object, admin::delete_object, admin::inspect_object, admin::query_audit, admin::dead_letters,
+        admin::list_nodes, admin::list_apps
     ),
     components(schemas(
         admin::NewTokenBody, admin::CreatedTokenAnswer, admin::TokenList, admin::TokenView, admin::ReasonBody,
-        admin::HeldObject, admin::HeldObjects, admin::AuditPage, admin::DeadLetterView, Document<'static>
+        admin::HeldObject, admin::HeldObjects, admin::AuditPage, admin::DeadLetterView, admin::NodeList, admin::NodeView, admin::AppList, admin::AppView, Document<'static>
     )),
     modifiers(&Schemes)
 )]

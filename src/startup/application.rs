@@ -16,9 +16,11 @@ use crate::http::{Bound, Bounds, CertificateReloader, Listener, Push, Servers, T
 use crate::policy::{Policies, PolicySet};
 use crate::storage::CheckStatus;
 use crate::storage::embedded::{EmbeddedConfig, EmbeddedServer};
+use crate::store::NodeRecord;
 use crate::worker::events::push::eventgrid::EventGridReceiver;
 use crate::worker::events::push::sns::SnsReceiver;
 use crate::worker::events::{Consumer, HintHandler};
+use crate::worker::heartbeat::Heartbeat;
 use crate::worker::hints::Hints;
 use crate::worker::housekeeping::{Housekeeping, Retention};
 use crate::worker::inspect::Inspector;
@@ -136,6 +138,7 @@ impl Application {
         let eventgrid = EventGridReceiver::new(self.config.events.eventgrid.as_ref());
         let push = Push { handler: Arc::clone(&self.handler), eventgrid, sns };
         let bounds = Bounds { requests: self.config.public.max_requests, grace: self.config.shutdown.grace };
+        let node = node(&self.config, self.public.address(), &self.app.clock);
         let servers =
             Servers::start(self.public, self.admin, Arc::clone(&self.app), push, self.metrics.clone(), bounds)?;
         let handles = servers.handles();
@@ -156,6 +159,7 @@ impl Application {
             dead_letter_days: self.config.store.dead_letter_retention_days,
         };
         workers.spawn(Housekeeping::new(Arc::clone(&self.app), retention).run(background.clone()));
+        workers.spawn(Heartbeat::new(Arc::clone(&self.app), node).run(background.clone()));
         let (app, stop) = (Arc::clone(&self.app), background.clone());
         workers.spawn(async move { app.limiter.keep_connected(&stop).await });
         for consumer in self.consumers {
@@ -220,6 +224,19 @@ fn public_url(config: &Config, bound: SocketAddr) -> String {
             format!("{scheme}://{bound}")
         }
     }
+}
+
+/// What this node says of itself. A balancer's address is none of a node's; one that listens everywhere has no address that
+/// another machine could use, and says the balancer's where nothing else is configured.
+fn node(config: &Config, public: SocketAddr, clock: &Clock) -> NodeRecord {
+    let scheme = if config.public.tls.is_some() { "https" } else { "http" };
+    let url = match &config.public.node_url {
+        Some(own) => own.as_str().trim_end_matches('/').to_owned(),
+        None if public.ip().is_unspecified() => public_url(config, public),
+        None => format!("{scheme}://{public}"),
+    };
+    let now = clock.now();
+    NodeRecord { id: clock.uuid(), url, version: env!("CARGO_PKG_VERSION").to_owned(), started_at: now, seen_at: now }
 }
 
 /// Says at start which of the scanner's settings would let something through or hold everything up.

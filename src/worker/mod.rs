@@ -4,6 +4,7 @@
 //! restart would lose: what is to be done lies in the store, under leases.
 
 pub mod events;
+pub mod heartbeat;
 pub mod hints;
 pub mod housekeeping;
 pub mod inspect;

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use crate::harness;
 
 /// How every line of the story begins, in order.
-const STORY: [&str; 22] = [
+const STORY: [&str; 23] = [
     "create a token for where2eat",
     "create a token for finance-invoices",
     "upload menu.jpg",
@@ -30,6 +30,7 @@ const STORY: [&str; 22] = [
     "forbid CSV by a Cedar rule, reload",
     "a policy with a slip in it, reload",
     "run the example policies' own tests",
+    "revoke a token that is in use",
     "search log, audit, database, config",
     "paste the curl lines into bash",
 ];

@@ -13,6 +13,7 @@ mod conformance;
 mod crowd;
 mod demo;
 mod deploy;
+mod drill;
 mod embedded;
 mod events;
 mod faults;

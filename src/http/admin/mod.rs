@@ -1,6 +1,7 @@
 //! The routes of operators. Pages of other origins get no leave to call them.
 
 mod audit;
+mod installation;
 mod metrics;
 mod objects;
 mod tokens;
@@ -11,6 +12,7 @@ use actix_web::web::{self, ServiceConfig};
 use super::public::{description, docs_page, not_found, readyz_in_detail, same_origin as resource};
 
 pub(super) use audit::{__path_dead_letters, __path_query_audit, AuditPage, DeadLetterView};
+pub(super) use installation::{__path_list_apps, __path_list_nodes, AppList, AppView, NodeList, NodeView};
 pub(super) use metrics::Metrics;
 pub(super) use objects::{
     __path_delete_object, __path_get_object, __path_inspect_object, __path_list_objects, __path_release_object,
@@ -29,6 +31,8 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         &[("GET", || web::get().to(tokens::list_tokens)), ("POST", || web::post().to(tokens::create_token))],
     );
     resource(config, "/admin/tokens/{id}", &[("DELETE", || web::delete().to(tokens::revoke_token))]);
+    resource(config, "/admin/nodes", &[("GET", || web::get().to(installation::list_nodes))]);
+    resource(config, "/admin/apps", &[("GET", || web::get().to(installation::list_apps))]);
     resource(config, "/admin/objects", &[("GET", || web::get().to(objects::list_objects))]);
     resource(config, "/admin/objects/{id}", &[("GET", || web::get().to(objects::get_object))]);
     resource(config, "/admin/objects/{id}/release", &[("POST", || web::post().to(objects::release_object))]);
