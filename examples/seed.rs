@@ -68,7 +68,7 @@ async fn token(store: &Arc<dyn Store>, clock: &Clock, at: usize) -> Result<(AppN
         scopes: vec![Scope::whole_app(app.clone())],
         subject: None,
     };
-    let record = TokenRecord { id: id.clone(), hash, holder, created_at: now, expires_at: None, revoked_at: None };
+    let record = TokenRecord::new(id.clone(), hash, holder, now, None);
     let mut audit = AuditEntry::new(now, AuditAction::CreateToken, Outcome::Allowed);
     audit.app = Some(app.clone());
     store.create_token(record, audit).await?;

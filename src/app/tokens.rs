@@ -2,13 +2,15 @@
 
 use jiff::Timestamp;
 
+use crate::domain::admin::AdminRoles;
 use crate::domain::audit::{AuditAction, AuditEntry, Outcome};
-use crate::domain::ids::{AppName, OwnerName, TokenId, WorkflowName};
+use crate::domain::ids::{AppName, OwnerName, RevocationId, TokenId, WorkflowName};
 use crate::domain::principal::{Environment, Operator, Subject};
 use crate::domain::refusal::{Reason, Refusal};
+use crate::domain::revocation::RevocationTarget;
 use crate::domain::scope::Scope;
 use crate::identity::{Token, TokenKind};
-use crate::store::{TokenHolder, TokenRecord};
+use crate::store::{CreateOutcome, RevocationRecord, Revoke, TokenHolder, TokenOrigin, TokenQuery, TokenRecord};
 
 use super::failure::Refused;
 use super::{App, RequestContext};
@@ -37,6 +39,8 @@ pub enum NewToken {
     Operator {
         /// The operator's name.
         name: String,
+        /// What the operator may do; never empty.
+        roles: AdminRoles,
         /// When it stops working.
         expires_at: Option<Timestamp>,
     },
@@ -100,29 +104,34 @@ impl App {
                 let holder = TokenHolder::Workflow { app, workflow, owner, environment, scopes, subject };
                 (TokenKind::Workflow(environment), holder, expires_at)
             }
-            NewToken::Operator { name, expires_at } => {
-                (TokenKind::Operator, TokenHolder::Operator { name }, expires_at)
+            NewToken::Operator { name, roles, expires_at } => {
+                (TokenKind::Operator, TokenHolder::Operator { name, roles }, expires_at)
             }
         };
         if expires_at.is_some_and(|at| at <= now) {
             return Err(Refusal::new(Reason::InvalidField, "expiresAt lies in the past."));
         }
         let (token, id, hash) = Token::generate(kind, &self.clock);
-        let record = TokenRecord { id, hash, holder, created_at: now, expires_at, revoked_at: None };
+        let record = TokenRecord::new(id, hash, holder, now, expires_at);
         let audit = context.entry(now, AuditAction::CreateToken, Outcome::Allowed, 201).by_operator(who);
         let audit = describe(&record, audit);
-        self.store.create_token(record.clone(), audit).await?;
-        Ok(CreatedToken { token, record })
+        match self.store.create_token(record.clone(), audit).await? {
+            CreateOutcome::Created => Ok(CreatedToken { token, record }),
+            CreateOutcome::Blocked(block) => Err(blocked(&block)),
+            // It has none.
+            CreateOutcome::ParentEnded => Err(Refusal::new(Reason::TokenRevoked, "The token's parent has ended.")),
+        }
     }
 
-    /// Every token, without its secret.
+    /// Every provisioned token, without its secret.
     ///
     /// # Errors
     /// The refusal, recorded.
     pub async fn list_tokens(&self, context: &RequestContext, who: &Operator) -> Result<Vec<TokenRecord>, Refusal> {
         let audit = context.entry(self.clock.now(), AuditAction::ListTokens, Outcome::Allowed, 200).by_operator(who);
         self.store.audit(audit).await?;
-        Ok(self.store.tokens().await?)
+        let query = TokenQuery { origin: Some(TokenOrigin::Provisioned), ..TokenQuery::default() };
+        Ok(self.store.tokens(query).await?)
     }
 
     /// Revokes a token: on this node at once, on every other within a second (P7).
@@ -137,7 +146,17 @@ impl App {
             };
             let audit = context.entry(now, AuditAction::RevokeToken, Outcome::Allowed, 200).by_operator(who);
             let audit = describe(&record, audit);
-            self.store.revoke_token(id, now, audit).await?;
+            let revoke = Revoke {
+                id: RevocationId::from_uuid(self.clock.uuid()),
+                target: RevocationTarget::Token(id.clone()),
+                at: now,
+                by: who.name.clone(),
+                reason: "revoked by its id".to_owned(),
+                blocks: false,
+                contain: false,
+                audit,
+            };
+            self.store.revoke(revoke).await?;
             self.authenticator.forget(id);
             Ok(())
         };
@@ -148,6 +167,15 @@ impl App {
             }
         }
     }
+}
+
+/// A token that would belong to somebody for whom none may be made.
+pub(super) fn blocked(block: &RevocationRecord) -> Refusal {
+    let detail = format!(
+        "{} revoked {} and blocks new tokens for it until the block is lifted ({}).",
+        block.by, block.target, block.id
+    );
+    Refusal::new(Reason::AccessBlocked, detail)
 }
 
 /// Says in an operator's entry which token it was about.
@@ -163,7 +191,9 @@ pub(super) fn describe(record: &TokenRecord, mut entry: AuditEntry) -> AuditEntr
                 entry = entry.for_subject(subject);
             }
         }
-        TokenHolder::Operator { name } => entry.detail = Some(format!("admin token {} of {name}", record.id)),
+        TokenHolder::Operator { name, roles } => {
+            entry.detail = Some(format!("admin token {} of {name} ({roles})", record.id));
+        }
     }
     entry
 }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{App, NewToken};
 use crate::clock::Clock;
 use crate::config::{self, TlsConfig};
+use crate::domain::admin::AdminRoles;
 use crate::domain::principal::Environment;
 use crate::startup::Application;
 use crate::telemetry;
@@ -139,7 +140,7 @@ async fn ready(application: &Application, [public, admin]: [&str; 2]) -> Result<
         subject: None,
         expires_at,
     };
-    let operator = NewToken::Operator { name: "dev".into(), expires_at };
+    let operator = NewToken::Operator { name: "dev".into(), roles: AdminRoles::admin(), expires_at };
     Ok(Ready {
         public: format!("{public}://{}", application.public_address()),
         admin: format!("{admin}://{}", application.admin_address()),
@@ -156,6 +157,6 @@ fn scheme(tls: Option<&TlsConfig>) -> &'static str {
 }
 
 async fn create(app: &App, new: NewToken) -> Result<String, Failure> {
-    let created = app.create_token(&token::context(app), &token::operator()?, Ok(new)).await?;
+    let created = app.create_token(&token::context(app), &token::operator(), Ok(new)).await?;
     Ok(created.token.expose().to_owned())
 }

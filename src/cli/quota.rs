@@ -45,7 +45,7 @@ impl QuotaCommand {
         core.targets.replace(open.map_err(startup::StartError::Targets)?);
         let context = token::context(&core);
         let query = QuotaAuditQuery { app, repair };
-        let found = core.audit_quotas(&context, &token::operator()?, &query).await?;
+        let found = core.audit_quotas(&context, &token::operator(), &query).await?;
         if json {
             println!("{:#}", as_json(&found));
         } else {

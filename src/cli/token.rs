@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::app::{App, NewToken, RequestContext, Targets};
 use crate::clock::Clock;
+use crate::domain::admin::{AdminRole, AdminRoles};
 use crate::domain::ids::{AppName, OwnerName, RoleName, TokenId, WorkflowName};
 use crate::domain::principal::{Environment, Operator, Subject};
 use crate::domain::scope::Scope;
@@ -73,16 +74,15 @@ struct Create {
     /// Make an admin token for an operator of this name instead.
     #[arg(long, conflicts_with_all = ["app", "workflow", "owner", "test", "scopes", "user"])]
     operator: Option<String>,
+    /// What the operator may do: viewer, reviewer, provisioner or admin; may be given several times. Admin where absent.
+    #[arg(long = "admin-role", value_name = "ROLE", requires = "operator")]
+    roles: Vec<AdminRole>,
 }
 
-/// The token id that stands for the command line in the audit trail.
-const COMMAND_LINE: &str = "0000000000000000";
-
 /// Who acts on the command line: the user of the operating system.
-pub(super) fn operator() -> Result<Operator, Failure> {
+pub(super) fn operator() -> Operator {
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".into());
-    let token = COMMAND_LINE.parse().map_err(|error| Failure::Told(format!("{error}")))?;
-    Ok(Operator { token, name: format!("cli:{user}") })
+    Operator { token: None, name: format!("cli:{user}"), roles: AdminRoles::admin() }
 }
 
 /// The circumstances of an act on the command line.
@@ -96,7 +96,7 @@ impl TokenCommand {
         // Standard output is for the token; the table has the entry.
         config.audit.json_lines = config.audit.json_lines.filter(|sink| sink != "stdout");
         let app = startup::core(&config, Targets::default(), String::new(), Clock::system()).await?.app;
-        let who = operator()?;
+        let who = operator();
         let context = context(&app);
         match self.act {
             Act::Create(create) => {
@@ -117,7 +117,8 @@ impl TokenCommand {
 impl Create {
     fn new_token(self) -> Result<NewToken, Failure> {
         if let Some(name) = self.operator {
-            return Ok(NewToken::Operator { name, expires_at: self.expires_at });
+            let roles = if self.roles.is_empty() { AdminRoles::admin() } else { self.roles.into() };
+            return Ok(NewToken::Operator { name, roles, expires_at: self.expires_at });
         }
         let (Some(app), Some(workflow)) = (self.app, self.workflow) else {
             return Err(Failure::Told("give --app and --workflow, or --operator".into()));
@@ -150,7 +151,9 @@ fn table(records: &[TokenRecord]) -> Table {
             TokenHolder::Workflow { app, workflow, owner, environment, subject, .. } => {
                 (format!("{app}/{workflow}"), environment.as_str(), owner.to_string(), subject.as_ref())
             }
-            TokenHolder::Operator { name } => (format!("operator {name}"), "admin", String::new(), None),
+            TokenHolder::Operator { name, roles } => {
+                (format!("operator {name} ({roles})"), "admin", String::new(), None)
+            }
         };
         let subject = subject.map_or_else(String::new, |subject| match &subject.role {
             Some(role) => format!("{} ({role})", subject.user),

@@ -251,7 +251,7 @@ impl AuditEntry {
     /// Adds which operator acted.
     #[must_use]
     pub fn by_operator(mut self, who: &Operator) -> Self {
-        self.token_id = Some(who.token.clone());
+        self.token_id = who.token.clone();
         self.operator = Some(who.name.clone());
         self
     }

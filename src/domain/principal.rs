@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::admin::AdminRoles;
 use super::ids::{AppName, OwnerName, RoleName, TargetName, TokenId, WorkflowName};
 use super::scope::{Action, Scopes};
 use super::text::without_tokens;
@@ -151,10 +152,12 @@ impl Principal {
 /// An authenticated operator of the admin listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operator {
-    /// The admin token that was presented.
-    pub token: TokenId,
-    /// The name that the token was made for.
+    /// The admin token that was presented; absent on the command line, and for who logged in at an identity provider.
+    pub token: Option<TokenId>,
+    /// The name that the token was made for, `cli:<user>` on the command line, or `<issuer>:<sub>`.
     pub name: String,
+    /// What the operator may do.
+    pub roles: AdminRoles,
 }
 
 #[cfg(test)]

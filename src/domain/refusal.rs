@@ -60,6 +60,7 @@ reasons! {
     DpopProofInvalid => "dpop_proof_invalid", 401, "The proof of possession is missing or not valid", "send Authorization: DPoP <token> and one header DPoP with a proof made for this request (RFC 9449)";
     DpopNonceRequired => "dpop_nonce_required", 401, "The proof of possession needs a fresh nonce", "make a new proof with the nonce of the header DPoP-Nonce and send the request again";
     CertificateMismatch => "certificate_mismatch", 401, "The client certificate does not fit the token", "connect with the certificate that the token is bound to";
+    AccessBlocked => "access_blocked", 403, "Access was revoked and is blocked", "ask your platform team to lift the revocation that the detail names";
     TokenInQuery => "token_in_query", 400, "A token was sent in the address", "send the token in a header; ask for a new one, since addresses are logged";
     AssertionInvalid => "assertion_invalid", 401, "The identity provider's token is not accepted", "log in again; if it stays, ask your platform team whether the provider and its client are set up for this gateway";
     AssertionExpired => "assertion_expired", 401, "The identity provider's token has expired", "log in again and send the new token";

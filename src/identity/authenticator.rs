@@ -181,7 +181,9 @@ impl Authenticator {
     async fn remembered(&self, id: &TokenId) -> Result<Option<Arc<Remembered>>, StoreError> {
         let Some(remembered) = self.cache.get(id) else { return Ok(None) };
         let age = remembered.read_at.elapsed();
-        let good = age < MAX_AGE || (age < LONGEST && self.changes.generation().await? == remembered.generation);
+        // A new token is no change of those that there are, so that an unknown one may be known by now.
+        let lasts = remembered.found.is_some() && age < LONGEST;
+        let good = age < MAX_AGE || (lasts && self.changes.generation().await? == remembered.generation);
         Ok(good.then_some(remembered))
     }
 

@@ -1,6 +1,6 @@
 //! Whether any token has changed, asked for all of them together.
 //!
-//! The store keeps a value that is another one after each creation and each revocation ([`TOKENS_AS_OF`]). It is read at
+//! The store keeps a value that is another one after each revocation and rotation ([`TOKENS_AS_OF`]). It is read at
 //! most every [`MAX_AGE`], counted from the start of the read, by one caller at a time; where it is not as it was, a new
 //! generation begins. The first read always begins one: what was before it is not known.
 

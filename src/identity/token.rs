@@ -159,9 +159,11 @@ impl Identity {
                     possession: None,
                 })
             }
-            TokenHolder::Operator { name } => {
-                Identity::Operator(Operator { token: record.id.clone(), name: name.clone() })
-            }
+            TokenHolder::Operator { name, roles } => Identity::Operator(Operator {
+                token: Some(record.id.clone()),
+                name: name.clone(),
+                roles: roles.clone(),
+            }),
         }
     }
 }
@@ -228,6 +230,7 @@ fn checksum(body: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::admin::AdminRoles;
 
     const LIVE: TokenKind = TokenKind::Workflow(Environment::Live);
 
@@ -236,8 +239,8 @@ mod tests {
     }
 
     fn operator(id: TokenId, hash: Sha256Digest) -> TokenRecord {
-        let holder = TokenHolder::Operator { name: "ana".into() };
-        TokenRecord { id, hash, holder, created_at: now(), expires_at: None, revoked_at: None }
+        let holder = TokenHolder::Operator { name: "ana".into(), roles: AdminRoles::admin() };
+        TokenRecord::new(id, hash, holder, now(), None)
     }
 
     #[test]

@@ -82,6 +82,7 @@ impl WrongSecretCounter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::admin::AdminRoles;
     use crate::domain::bytes::Sha256Digest;
     use crate::identity::{Token, TokenKind};
     use crate::store::TokenHolder;
@@ -89,15 +90,8 @@ mod tests {
     fn record() -> TokenRecord {
         let clock = crate::clock::Clock::system();
         let (_, id, _) = Token::generate(TokenKind::Operator, &clock);
-        let holder = TokenHolder::Operator { name: "tests".into() };
-        TokenRecord {
-            id,
-            hash: Sha256Digest::of(b""),
-            holder,
-            created_at: clock.now(),
-            expires_at: None,
-            revoked_at: None,
-        }
+        let holder = TokenHolder::Operator { name: "tests".into(), roles: AdminRoles::admin() };
+        TokenRecord::new(id, Sha256Digest::of(b""), holder, clock.now(), None)
     }
 
     #[test]

@@ -11,7 +11,11 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::{GatewayKey, KeyPurpose, NodeRecord, ReleaseApproval, TokenHolder, TokenRecord, names};
+use super::{
+    GatewayKey, KeyPurpose, Lifted, NodeRecord, ReleaseApproval, RevocationRecord, TokenHolder, TokenOrigin,
+    TokenRecord, names,
+};
+use crate::domain::admin::AdminRoles;
 use crate::domain::bytes::Sha256Digest;
 use crate::domain::filename::Filename;
 use crate::domain::ids::{GrantId, ObjectId};
@@ -62,6 +66,17 @@ pub(super) trait Columns<'r> {
     fn named<T>(&mut self, from_name: impl FnOnce(&str) -> Option<T>) -> Result<T, Self::Failure> {
         let text = self.str()?;
         from_name(text).ok_or_else(|| self.unreadable(format_args!("'{text}' is unknown")))
+    }
+
+    fn optional_parsed<T: FromStr<Err: Display>>(&mut self) -> Result<Option<T>, Self::Failure> {
+        let text = self.optional_str()?;
+        text.map(T::from_str).transpose().map_err(|error| self.unreadable(error))
+    }
+
+    /// A text that is the name of something, or nothing.
+    fn optional_named<T>(&mut self, from_name: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Self::Failure> {
+        let Some(text) = self.optional_str()? else { return Ok(None) };
+        from_name(text).map(Some).ok_or_else(|| self.unreadable(format_args!("'{text}' is unknown")))
     }
 
     fn json<T: DeserializeOwned>(&mut self) -> Result<T, Self::Failure> {
@@ -148,7 +163,8 @@ pub(super) fn object<'r, C: Columns<'r>>(columns: &mut C) -> Result<Object, C::F
 /// What [`token`] reads, in its order.
 macro_rules! token_columns {
     () => {
-        "id, hash, holder, name, app, owner, environment, scopes, created_at, expires_at, revoked_at, subject"
+        "id, hash, holder, name, app, owner, environment, scopes, created_at, expires_at, revoked_at, subject, roles, \
+         origin, issuer, parent, binding, key_id, last_used_at, successor, request_id"
     };
 }
 pub(super) use token_columns;
@@ -160,7 +176,7 @@ pub(super) fn token<'r, C: Columns<'r>>(columns: &mut C) -> Result<TokenRecord, 
         for _ in ["app", "owner", "environment", "scopes"] {
             columns.optional_str()?;
         }
-        TokenHolder::Operator { name }
+        TokenHolder::Operator { name, roles: AdminRoles::admin() }
     } else {
         TokenHolder::Workflow {
             workflow: columns.parsed()?,
@@ -173,10 +189,54 @@ pub(super) fn token<'r, C: Columns<'r>>(columns: &mut C) -> Result<TokenRecord, 
     };
     let (created_at, expires_at, revoked_at) = (columns.time()?, columns.optional_time()?, columns.optional_time()?);
     let vouched = columns.optional_json()?;
-    if let TokenHolder::Workflow { subject, .. } = &mut holder {
-        *subject = vouched;
+    let own: Option<AdminRoles> = columns.optional_json()?;
+    match &mut holder {
+        TokenHolder::Workflow { subject, .. } => *subject = vouched,
+        // A token without roles is from before there were any.
+        TokenHolder::Operator { roles, .. } => *roles = own.unwrap_or_else(AdminRoles::admin),
     }
-    Ok(TokenRecord { id, hash, holder, created_at, expires_at, revoked_at })
+    Ok(TokenRecord {
+        id,
+        hash,
+        holder,
+        created_at,
+        expires_at,
+        revoked_at,
+        origin: columns.optional_named(TokenOrigin::from_name)?.unwrap_or_default(),
+        issuer: columns.optional_text()?,
+        parent: columns.optional_parsed()?,
+        binding: columns.optional_parsed()?,
+        key: columns.optional_parsed()?,
+        last_used_at: columns.optional_time()?,
+        successor: columns.optional_parsed()?,
+        request: columns.optional_parsed()?,
+    })
+}
+
+/// What [`revocation`] reads, in its order.
+macro_rules! revocation_columns {
+    () => {
+        "id, target, at, revoked_by, reason, blocks, lifted_at, lifted_by, contain, contained_at, killed"
+    };
+}
+pub(super) use revocation_columns;
+
+pub(super) fn revocation<'r, C: Columns<'r>>(columns: &mut C) -> Result<RevocationRecord, C::Failure> {
+    Ok(RevocationRecord {
+        id: columns.parsed()?,
+        target: columns.parsed()?,
+        at: columns.time()?,
+        by: columns.text()?,
+        reason: columns.text()?,
+        blocks: columns.number()? != 0,
+        lifted: match (columns.optional_time()?, columns.optional_text()?) {
+            (Some(at), by) => Some(Lifted { at, by: by.unwrap_or_default() }),
+            (None, _) => None,
+        },
+        contain: columns.number()? != 0,
+        contained_at: columns.optional_time()?,
+        killed: columns.unsigned()?,
+    })
 }
 
 /// What [`gateway_key`] reads, in its order.

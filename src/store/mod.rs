@@ -8,11 +8,14 @@
 mod columns;
 pub mod copy;
 mod gateway;
+mod identity;
+mod identity_records;
 mod names;
 pub mod postgres;
 pub mod records;
 mod reply;
 pub mod sqlite;
+mod targets;
 mod usage;
 mod values;
 
@@ -23,11 +26,13 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::domain::audit::AuditEntry;
-use crate::domain::ids::{AppName, ObjectId, OwnerName, TokenId};
+use crate::domain::ids::{AppName, ObjectId, OwnerName};
 use crate::domain::job::{JobKind, LeasedJob};
 use crate::domain::object::Object;
 
 pub use gateway::{GatewayKey, GatewayStore, KeyPurpose, NodeRecord, ReleaseApproval};
+pub use identity::IdentityStore;
+pub use identity_records::*;
 pub use records::*;
 pub use usage::{Holder, RepairUsage, UsageOfBoth, UsageQuery, UsageRow};
 
@@ -55,7 +60,7 @@ pub type OnCommit = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// The durable state.
 #[async_trait]
-pub trait Store: GatewayStore {
+pub trait Store: GatewayStore + IdentityStore {
     /// Saves an object, its grant, its reservation of quota, its idempotency key and its audit entry, or none of them.
     async fn issue_upload(&self, issue: IssueUpload) -> Result<IssueOutcome, StoreError>;
 
@@ -111,18 +116,6 @@ pub trait Store: GatewayStore {
     /// A page of the audit trail, newest first.
     async fn audit_entries(&self, query: AuditQuery) -> Result<Vec<(i64, AuditEntry)>, StoreError>;
 
-    /// Saves a token and the audit entry of its creation.
-    async fn create_token(&self, token: TokenRecord, audit: AuditEntry) -> Result<(), StoreError>;
-
-    /// The token with this id, revoked and expired ones included.
-    async fn token(&self, id: &TokenId) -> Result<Option<TokenRecord>, StoreError>;
-
-    /// Every token, newest first.
-    async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError>;
-
-    /// Revokes a token. `false` where there is none; revoking twice keeps the first time.
-    async fn revoke_token(&self, id: &TokenId, now: Timestamp, audit: AuditEntry) -> Result<bool, StoreError>;
-
     /// Keeps a message that nobody could read.
     async fn dead_letter(&self, letter: DeadLetter) -> Result<(), StoreError>;
 
@@ -151,8 +144,8 @@ pub trait Store: GatewayStore {
     /// Sets such a value if it is not yet there, and returns the one that is.
     async fn setting_or_insert(&self, name: &str, value: Vec<u8>) -> Result<Vec<u8>, StoreError>;
 
-    /// Removes idempotency keys, links past their expiry, and nodes, that are older than 24 hours, and proofs that nobody
-    /// would accept any more; how many rows went.
+    /// Removes idempotency keys, links past their expiry, and nodes, that are older than 24 hours, proofs that nobody would
+    /// accept any more, and tokens that were exchanged or derived and ended seven days ago; how many rows went.
     async fn prune(&self, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Removes messages that nobody could read and that were received before `before`; how many went.
@@ -164,8 +157,8 @@ pub trait Store: GatewayStore {
     async fn prune_audit(&self, before: Timestamp, audit: AuditEntry) -> Result<u64, StoreError>;
 }
 
-/// The [`Store::setting`] that has another value after each creation and each revocation of a token: where it is as it was,
-/// so are all tokens.
+/// The [`Store::setting`] that has another value after each change of what was there: a revocation, a rotation. Where it
+/// is as it was, so is every token that was there. A new token leaves it alone.
 pub const TOKENS_AS_OF: &str = "tokens_as_of";
 
 /// A fresh lease id and its end; what [`Store::claim_jobs`] needs.

@@ -7,13 +7,11 @@ use jiff::Timestamp;
 use crate::domain::audit::AuditEntry;
 use crate::domain::bytes::Sha256Digest;
 use crate::domain::grant::Disposition;
-use crate::domain::ids::{AppName, GrantId, ObjectId, OwnerName, TokenId, WorkflowName};
+use crate::domain::ids::{AppName, GrantId, ObjectId, OwnerName, TokenId};
 use crate::domain::job::{JobKind, LeasedJob};
 use crate::domain::life::{Life, State};
 use crate::domain::object::Object;
-use crate::domain::principal::{Environment, Subject};
 use crate::domain::quota::{QuotaLimits, QuotaMet};
-use crate::domain::scope::Scope;
 
 /// A new object, to be saved with everything that belongs to it.
 #[derive(Clone, Debug)]
@@ -182,48 +180,6 @@ pub enum AdvanceOutcome {
     Done,
     /// The object is at another revision, or the lease was lost. Nothing was written.
     Conflict,
-}
-
-/// What a stored token is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TokenHolder {
-    /// A workflow of an app.
-    Workflow {
-        /// The app.
-        app: AppName,
-        /// The workflow.
-        workflow: WorkflowName,
-        /// Who answers for it.
-        owner: OwnerName,
-        /// Real or for trying things out.
-        environment: Environment,
-        /// What it allows.
-        scopes: Vec<Scope>,
-        /// The person on whose behalf the workflow acts, where somebody vouched for one.
-        subject: Option<Subject>,
-    },
-    /// An operator of the admin listener.
-    Operator {
-        /// The operator's name.
-        name: String,
-    },
-}
-
-/// A token as it is stored: a hash and what it stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenRecord {
-    /// The public half.
-    pub id: TokenId,
-    /// SHA-256 of the whole token.
-    pub hash: Sha256Digest,
-    /// Whose it is.
-    pub holder: TokenHolder,
-    /// When it was made.
-    pub created_at: Timestamp,
-    /// When it stops working.
-    pub expires_at: Option<Timestamp>,
-    /// When it was revoked.
-    pub revoked_at: Option<Timestamp>,
 }
 
 /// A message that nobody could read.

@@ -11,6 +11,12 @@ use crate::domain::audit::AuditEntry;
 
 /// How long idempotency keys, and links that are used or expired, are kept.
 pub(super) const KEPT: SignedDuration = SignedDuration::from_hours(24);
+/// How long a token that was exchanged or derived is kept after its end, for what it did.
+pub(super) const ENDED_KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// How far the clocks of two nodes may lie apart: a revocation ends what one of them still takes for unexpired.
+pub(super) const SKEW: SignedDuration = SignedDuration::from_mins(5);
+/// Tokens that the answer of a revocation names at most.
+pub(super) const NAMED: usize = 100;
 /// Rows of each table that one operation removes at most, so that it never holds up the batch for long.
 pub(super) const AT_ONCE: i64 = 500;
 /// Longest body of a dead letter in bytes.
@@ -53,6 +59,10 @@ pub(super) struct HolderColumns<'t> {
     pub(super) environment: Option<&'static str>,
     pub(super) scopes: String,
     pub(super) subject: Option<String>,
+    /// The person and the device again, for revocations to find them.
+    pub(super) user: Option<&'t str>,
+    pub(super) device: Option<&'t str>,
+    pub(super) roles: Option<String>,
 }
 
 impl<'t> HolderColumns<'t> {
@@ -66,8 +76,11 @@ impl<'t> HolderColumns<'t> {
                 environment: Some(environment.as_str()),
                 scopes: serde_json::to_string(scopes)?,
                 subject: subject.as_ref().map(serde_json::to_string).transpose()?,
+                user: subject.as_ref().map(|subject| subject.user.as_str()),
+                device: subject.as_ref().and_then(|subject| subject.device.as_deref()),
+                roles: None,
             },
-            TokenHolder::Operator { name } => Self {
+            TokenHolder::Operator { name, roles } => Self {
                 holder: "operator",
                 name,
                 app: None,
@@ -75,6 +88,9 @@ impl<'t> HolderColumns<'t> {
                 environment: None,
                 scopes: "[]".to_owned(),
                 subject: None,
+                user: None,
+                device: None,
+                roles: Some(serde_json::to_string(roles)?),
             },
         })
     }

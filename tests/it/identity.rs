@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use vestibule::clock::Clock;
+use vestibule::domain::admin::AdminRoles;
 use vestibule::domain::audit::AuditAction;
 use vestibule::domain::principal::Environment;
 use vestibule::domain::refusal::Reason;
+use vestibule::domain::revocation::RevocationTarget;
 use vestibule::identity::{AuthError, Authenticator, MAX_AGE, Token, TokenKind};
 use vestibule::store::sqlite::{SqliteOptions, SqliteStore};
-use vestibule::store::{Store, TokenHolder, TokenRecord};
+use vestibule::store::{CreateOutcome, IdentityStore, TokenHolder, TokenRecord};
 
 use crate::store_conformance::Bench;
 
@@ -36,7 +38,7 @@ impl Gateway {
         let (token, id, hash) = Token::generate(kind, &Clock::system());
         let mut record = TokenRecord { id, hash, ..self.bench.token("0123456789abcdef") };
         if kind == TokenKind::Operator {
-            record.holder = TokenHolder::Operator { name: "ana".into() };
+            record.holder = TokenHolder::Operator { name: "ana".into(), roles: AdminRoles::admin() };
         }
         self.bench.store.create_token(record.clone(), self.bench.act(AuditAction::CreateToken)).await.unwrap();
         (token, record)
@@ -85,8 +87,7 @@ async fn p7_a_revocation_by_this_process_is_effective_at_once() {
     let (token, record) = gateway.issue(LIVE).await;
     assert_eq!(gateway.refused(token.expose()).await, None);
     assert!(gateway.authenticator.holder_in_force(&record.id).await.unwrap().is_some());
-    let entry = gateway.bench.act(AuditAction::RevokeToken);
-    assert!(gateway.bench.store.revoke_token(&record.id, gateway.bench.clock.now(), entry).await.unwrap());
+    assert_eq!(gateway.bench.revoke(RevocationTarget::Token(record.id.clone()), false).await.killed, 1);
     gateway.authenticator.forget(&record.id);
     assert_eq!(gateway.refused(token.expose()).await, Some(Reason::TokenRevoked));
     assert!(gateway.authenticator.holder_in_force(&record.id).await.unwrap().is_none());
@@ -98,8 +99,8 @@ async fn p7_a_revocation_by_another_process_is_effective_within_a_second() {
     let (token, record) = gateway.issue(LIVE).await;
     assert_eq!(gateway.refused(token.expose()).await, None);
     let other = SqliteStore::open(&gateway.path, SqliteOptions::default(), None).unwrap();
-    let entry = gateway.bench.act(AuditAction::RevokeToken);
-    assert!(other.revoke_token(&record.id, gateway.bench.clock.now(), entry).await.unwrap());
+    let revoke = gateway.bench.revocation(RevocationTarget::Token(record.id), false);
+    assert_eq!(other.revoke(revoke).await.unwrap().killed, 1);
     let revoked = Instant::now();
     while gateway.refused(token.expose()).await.is_none() {
         assert!(revoked.elapsed() < Duration::from_secs(1), "still accepted");
@@ -108,7 +109,7 @@ async fn p7_a_revocation_by_another_process_is_effective_within_a_second() {
 }
 
 #[tokio::test]
-async fn p7_a_token_that_is_remembered_for_long_is_forgotten_when_any_token_changes() {
+async fn p7_a_token_that_is_remembered_for_long_is_forgotten_when_anything_is_revoked() {
     let gateway = Gateway::start();
     let (token, record) = gateway.issue(LIVE).await;
     let pass = async || tokio::time::sleep(MAX_AGE + Duration::from_millis(20)).await;
@@ -122,8 +123,28 @@ async fn p7_a_token_that_is_remembered_for_long_is_forgotten_when_any_token_chan
     assert_eq!(sqlite.execute(behind, [record.id.as_str()]).unwrap(), 1);
     assert_eq!(gateway.refused(token.expose()).await, None);
     let other = SqliteStore::open(&gateway.path, SqliteOptions::default(), None).unwrap();
+    // A new token changes nothing of those that there are.
     let another = TokenRecord { id: "fedcba9876543210".parse().unwrap(), ..record };
-    other.create_token(another, gateway.bench.act(AuditAction::CreateToken)).await.unwrap();
+    let created = other.create_token(another.clone(), gateway.bench.act(AuditAction::CreateToken)).await.unwrap();
+    assert_eq!(created, CreateOutcome::Created);
+    pass().await;
+    assert_eq!(gateway.refused(token.expose()).await, None);
+    other.revoke(gateway.bench.revocation(RevocationTarget::Token(another.id), false)).await.unwrap();
     pass().await;
     assert_eq!(gateway.refused(token.expose()).await, Some(Reason::TokenRevoked));
+}
+
+#[tokio::test]
+async fn p7_a_token_that_was_unknown_is_known_soon_after_another_process_made_it() {
+    let gateway = Gateway::start();
+    let (token, id, hash) = Token::generate(LIVE, &Clock::system());
+    assert_eq!(gateway.refused(token.expose()).await, Some(Reason::TokenInvalid));
+    let other = SqliteStore::open(&gateway.path, SqliteOptions::default(), None).unwrap();
+    let record = TokenRecord { id, hash, ..gateway.bench.token("0123456789abcdef") };
+    other.create_token(record, gateway.bench.act(AuditAction::CreateToken)).await.unwrap();
+    let created = Instant::now();
+    while gateway.refused(token.expose()).await.is_some() {
+        assert!(created.elapsed() < Duration::from_secs(1), "still unknown");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }

@@ -10,6 +10,8 @@ mod mix;
 mod objects;
 mod quotas;
 mod records;
+mod revocations;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,12 +28,12 @@ use vestibule::domain::job::{JobKind, LeasedJob};
 use vestibule::domain::key::ObjectKeys;
 use vestibule::domain::life::Life;
 use vestibule::domain::object::Object;
-use vestibule::domain::principal::{Environment, Subject};
+use vestibule::domain::principal::Environment;
 use vestibule::domain::quota::{QuotaLimits, Quotas};
 use vestibule::domain::verdict::{Finding, Verdict};
 use vestibule::store::{
     Advance, AdvanceOutcome, AuditQuery, ClaimJobs, DownloadCharge, IssueDownload, IssueOutcome, IssueUpload, LinkHash,
-    NewLink, Store, StoreError, TokenHolder, TokenRecord, UsageOfBoth, UsageQuery, UseLink,
+    NewLink, Store, StoreError, TokenRecord, UsageOfBoth, UsageQuery, UseLink,
 };
 
 pub(crate) use mix::mix;
@@ -48,17 +50,6 @@ pub(crate) const fn of_app(app: Quotas) -> QuotaLimits {
 }
 
 /// An open store and a clock that the case moves.
-/// Somebody for whom everything is known.
-fn subject() -> Subject {
-    Subject {
-        user: "u-42".into(),
-        role: Some("clinician".parse().unwrap()),
-        project: Some("trial \u{e4}".into()),
-        device: Some("d-7".into()),
-        device_attested: true,
-    }
-}
-
 pub(crate) struct Bench {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Clock,
@@ -282,24 +273,6 @@ impl Bench {
         }
     }
 
-    pub(crate) fn token(&self, id: &str) -> TokenRecord {
-        TokenRecord {
-            id: id.parse().unwrap(),
-            hash: Sha256Digest::of(id.as_bytes()),
-            holder: TokenHolder::Workflow {
-                app: "where2eat".parse().unwrap(),
-                workflow: "nightly".parse().unwrap(),
-                owner: "marketing".parse().unwrap(),
-                environment: Environment::Live,
-                scopes: vec!["storage:images:where2eat:write:prefix=/uploads/".parse().unwrap()],
-                subject: Some(subject()),
-            },
-            created_at: self.clock.now(),
-            expires_at: Some(self.clock.now() + SignedDuration::from_hours(24)),
-            revoked_at: None,
-        }
-    }
-
     pub(crate) fn act(&self, action: AuditAction) -> AuditEntry {
         AuditEntry::new(self.clock.now(), action, Outcome::Allowed)
     }
@@ -384,7 +357,6 @@ macro_rules! every_case_for {
             }
             records {
                 the_audit_trail_is_filtered_and_paged,
-                tokens_are_kept_with_their_revocation,
                 unreadable_messages_are_kept_and_cut,
                 statistics_count_what_there_is,
                 a_setting_is_set_once,
@@ -392,6 +364,23 @@ macro_rules! every_case_for {
                 old_unreadable_messages_are_pruned,
                 a_long_trail_is_paged_by_app_token_and_both,
                 old_audit_entries_are_pruned_and_that_is_recorded,
+            }
+            tokens {
+                a_token_reads_back_with_everything_that_is_known,
+                tokens_are_listed_newest_first_in_pages,
+                a_token_that_is_rotated_works_for_a_while_longer,
+                of_two_rotations_of_one_token_one_wins,
+                the_last_use_of_a_token_only_grows,
+                a_derived_token_needs_its_parent,
+                tokens_that_live_for_minutes_are_removed_a_week_after_their_end,
+            }
+            revocations {
+                a_revocation_ends_what_it_names_and_nothing_else,
+                a_revocation_is_recorded_once_with_its_entry_and_tells_every_node,
+                a_block_keeps_new_tokens_away_until_it_is_lifted,
+                revocations_are_listed_newest_first_and_contained_oldest_first,
+                what_was_uploaded_under_a_target_is_found_in_pages,
+                no_token_slips_past_a_block,
             }
         }
     };

@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 use jiff::SignedDuration;
 use vestibule::domain::audit::{AuditAction, AuditEntry, Outcome};
 use vestibule::domain::ids::ObjectId;
+use vestibule::domain::revocation::RevocationTarget;
 use vestibule::store::sqlite::{SqliteOptions, SqliteStore};
-use vestibule::store::{AuditQuery, IssueOutcome, ObjectQuery, OnCommit, Store, StoreError};
+use vestibule::store::{AuditQuery, IdentityStore, IssueOutcome, ObjectQuery, OnCommit, Store, StoreError};
 
 use crate::store_conformance::{Bench, QUOTA};
 
@@ -314,7 +315,8 @@ async fn a_write_of_another_process_is_seen_by_the_next_read() {
     assert_eq!(bench.store.token(&token.id).await.unwrap().unwrap().revoked_at, None);
     let other = SqliteStore::open(&sqlite.path(), SqliteOptions::default(), None).unwrap();
     let now = bench.clock.now();
-    assert!(other.revoke_token(&token.id, now, bench.act(AuditAction::RevokeToken)).await.unwrap());
+    let revoke = bench.revocation(RevocationTarget::Token(token.id.clone()), false);
+    assert_eq!(other.revoke(revoke).await.unwrap().killed, 1);
     assert_eq!(bench.store.token(&token.id).await.unwrap().unwrap().revoked_at, Some(now));
 }
 

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::app::{App, NewToken};
+use crate::domain::admin::{AdminRole, AdminRoles};
 use crate::domain::audit::AuditAction;
 use crate::domain::ids::{ParseIdError, TokenId};
 use crate::domain::principal::{Environment, Subject};
@@ -70,6 +71,8 @@ pub(in crate::http) struct NewTokenBody {
     subject: Option<SubjectBody>,
     /// Makes an admin token for an operator of this name instead.
     operator: Option<String>,
+    /// What the operator may do: `viewer`, `reviewer`, `provisioner`, `admin` (the default).
+    roles: Option<Vec<String>>,
     /// When the token stops working (RFC 3339); never where absent.
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
@@ -92,7 +95,21 @@ impl TryFrom<NewTokenBody> for NewToken {
             if !(1..=100).contains(&name.chars().count()) || name.chars().any(char::is_control) {
                 return Err(invalid("operator", "a name has 1 to 100 characters"));
             }
-            return Ok(NewToken::Operator { name, expires_at: body.expires_at });
+            let roles = match body.roles {
+                None => AdminRoles::admin(),
+                Some(roles) => roles
+                    .iter()
+                    .map(|role| role.parse::<AdminRole>())
+                    .collect::<Result<AdminRoles, _>>()
+                    .map_err(|error| invalid("roles", error).allowed(AdminRole::ALL.map(AdminRole::as_str)))?,
+            };
+            if roles.is_empty() {
+                return Err(invalid("roles", "an empty list would allow nothing; leave the field out for admin"));
+            }
+            return Ok(NewToken::Operator { name, roles, expires_at: body.expires_at });
+        }
+        if body.roles.is_some() {
+            return Err(invalid("roles", "only an operator has roles; a workflow has scopes"));
         }
         let (Some(app), Some(workflow)) = (body.app, body.workflow) else {
             return Err(invalid("app, workflow", "both are needed, for example where2eat and menu-import"));
@@ -142,6 +159,8 @@ pub(in crate::http) struct TokenView {
     subject: Option<SubjectBody>,
     #[serde(skip_serializing_if = "Option::is_none")]
     operator: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    roles: Vec<String>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -163,6 +182,7 @@ impl From<&TokenRecord> for TokenView {
             scopes: Vec::new(),
             subject: None,
             operator: None,
+            roles: Vec::new(),
             created_at: record.created_at,
             expires_at: record.expires_at,
             revoked_at: record.revoked_at,
@@ -176,7 +196,10 @@ impl From<&TokenRecord> for TokenView {
                 view.scopes = scopes.iter().map(ToString::to_string).collect();
                 view.subject = subject.as_ref().map(SubjectBody::from);
             }
-            TokenHolder::Operator { name } => view.operator = Some(name.clone()),
+            TokenHolder::Operator { name, roles } => {
+                view.operator = Some(name.clone());
+                view.roles = roles.iter().map(|role| role.to_string()).collect();
+            }
         }
         view
     }
@@ -295,6 +318,13 @@ mod tests {
     #[test]
     fn an_operator_takes_nothing_of_a_workflow() {
         assert!(read(r#"{"operator":"ada"}"#).is_ok());
+        let roles = read(r#"{"operator":"ada","roles":["reviewer","viewer"]}"#).unwrap();
+        let NewToken::Operator { roles, .. } = roles else { panic!("{roles:?}") };
+        assert_eq!(roles.to_string(), "viewer, reviewer");
+        for wrong in [r#"{"operator":"ada","roles":[]}"#, r#"{"operator":"ada","roles":["root"]}"#] {
+            assert!(read(wrong).unwrap_err().detail.starts_with("roles:"), "{wrong}");
+        }
+        assert!(read(r#"{"app":"a","workflow":"w","roles":["admin"]}"#).is_err());
         for field in [
             r#""app":"a""#,
             r#""owner":"o""#,

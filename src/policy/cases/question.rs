@@ -13,6 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::domain::admin::AdminRoles;
 use crate::domain::bytes::StoredBytes;
 use crate::domain::filename::Filename;
 use crate::domain::grant::{Disposition, UploadMethod};
@@ -232,7 +233,7 @@ impl Question {
                 decide_on_object(set, &who, &object, Action::Delete, &circumstances).map(by_rule)
             }
             Asked::Release(about) => {
-                let operator = Operator { token: nothing(NO_TOKEN)?, name: self.operator.clone() };
+                let operator = Operator { token: None, name: self.operator.clone(), roles: AdminRoles::admin() };
                 decide_review(set, &operator, &*self.object(set, about)?, true, &circumstances).map(by_rule)
             }
             Asked::Exchange(actions, seconds) => {

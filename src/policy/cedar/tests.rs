@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::ask::{Act, Asked, Asker, Fact, Question};
 use super::{Answer, Owners, Rules, SCHEMA, entities, evaluate, read};
+use crate::domain::admin::AdminRoles;
 use crate::domain::ids::{AppName, ClassName, ObjectId, OwnerName};
 use crate::domain::principal::{Environment, Operator, Principal, Subject};
 use crate::domain::target::{ProviderSettings, Target};
@@ -113,7 +114,7 @@ fn facts() -> impl Strategy<Value = Facts> {
                 act,
                 app: name(app),
                 owner: name(owner),
-                operator: Operator { token: principal.token.clone(), name: "rita".to_owned() },
+                operator: Operator { token: None, name: "rita".to_owned(), roles: AdminRoles::admin() },
                 principal,
                 class: name(&class),
                 path,
@@ -262,7 +263,7 @@ fn what_names_a_single_object_is_never_remembered_and_what_names_their_type_is()
     let (menus, marketing) = (name("menus"), name("marketing"));
     let sight_of = |text: &str| {
         let rules = rules(text, &[(&menus, &marketing)]);
-        let operator = Operator { token: Principal::example().token, name: "rita".into() };
+        let operator = Operator { token: None, name: "rita".into(), roles: AdminRoles::admin() };
         let (who, asked) = (Asker::Operator(&operator), Asked::App);
         let question =
             Question { act: Act::List, who, app: &menus, owner: &marketing, region: None, asked, context: &[] };

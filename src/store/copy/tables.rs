@@ -50,7 +50,7 @@ const APP_USAGE: [(&str, Kind); 12] = usage_of("app");
 const OWNER_USAGE: [(&str, Kind); 12] = usage_of("owner");
 
 /// Every table that is copied.
-pub(super) const TABLES: [Table; 12] = [
+pub(super) const TABLES: [Table; 13] = [
     Table {
         name: "tokens",
         columns: &[
@@ -66,6 +66,34 @@ pub(super) const TABLES: [Table; 12] = [
             ("expires_at", Int),
             ("revoked_at", Int),
             ("subject", Text),
+            ("roles", Text),
+            ("origin", Text),
+            ("issuer", Text),
+            ("parent", Text),
+            ("binding", Text),
+            ("key_id", Text),
+            ("last_used_at", Int),
+            ("successor", Text),
+            ("request_id", Text),
+            ("user_id", Text),
+            ("device", Text),
+        ],
+        numbered: None,
+    },
+    Table {
+        name: "revocations",
+        columns: &[
+            ("id", Text),
+            ("target", Text),
+            ("at", Int),
+            ("revoked_by", Text),
+            ("reason", Text),
+            ("blocks", Int),
+            ("lifted_at", Int),
+            ("lifted_by", Text),
+            ("contain", Int),
+            ("contained_at", Int),
+            ("killed", Int),
         ],
         numbered: None,
     },

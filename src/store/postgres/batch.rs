@@ -12,6 +12,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::error::Failure;
+use super::identity::{revocations, tokens};
 use super::numbers::Numbers;
 use super::op::{Done, Line, Op};
 use super::rows::{text, to_json};
@@ -160,12 +161,12 @@ async fn one<'a>(
         Op::ExtendLease(job, until) => jobs::extend(conn, job, *until).await.map(Done::Flag),
         Op::RetryJob(job, due, error) => jobs::retry(conn, job, *due, error).await.map(Done::Flag),
         Op::FinishJob(job) => jobs::remove(conn, job).await.map(Done::Flag),
-        Op::CreateToken(token, line) => {
-            upkeep::insert_token(conn, token).await?;
-            work.record(line);
-            Ok(Done::Nothing)
-        }
-        Op::RevokeToken(id, now, line) => upkeep::revoke_token(conn, id, *now, line, work).await.map(Done::Flag),
+        Op::CreateToken(token, line) => tokens::create(conn, token, line, work).await.map(Done::Created),
+        Op::RotateToken(rotate, line) => tokens::rotate(conn, rotate, line, work).await.map(Done::Rotated),
+        Op::TokensUsed(used) => tokens::used(conn, used).await.map(|()| Done::Nothing),
+        Op::Revoke(revoke, line) => revocations::revoke(conn, revoke, line, work).await.map(Done::Revoked),
+        Op::LiftRevocation(id, lifted, line) => revocations::lift(conn, *id, lifted, line, work).await.map(Done::Flag),
+        Op::Contained(id, at, line) => revocations::contained(conn, *id, *at, line, work).await.map(Done::Flag),
         Op::DeadLetter(letter) => upkeep::dead_letter(conn, letter, writer.numbers).await.map(|()| Done::Nothing),
         Op::Probe => upkeep::probe(conn, writer.shard).await.map(|()| Done::Nothing),
         Op::SettingOrInsert(name, value) => upkeep::setting_or_insert(conn, name, value).await.map(Done::Value),

@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use super::batch::Work;
 use super::error::Failure;
+use super::identity::tokens_changed;
 use super::op::{Done, Line, Op};
 use super::reads::all;
 use super::rows::{PgColumns, text};
-use super::upkeep::tokens_changed;
 use super::{PostgresStore, mixed_up};
 use crate::domain::audit::AuditEntry;
 use crate::store::columns::{self, approval_columns, key_columns};
@@ -31,7 +31,7 @@ impl GatewayOp {
     /// See [`Op::order`]. A new key changes the setting that tokens change; nodes and proofs lock rows of their own.
     pub(super) fn order(&self) -> (u8, Uuid) {
         match self {
-            GatewayOp::AddKey(..) => (3, Uuid::nil()),
+            GatewayOp::AddKey(..) => (4, Uuid::nil()),
             GatewayOp::NodeSeen(NodeRecord { id, .. }) | GatewayOp::NodeLeft(id) => (6, *id),
             GatewayOp::Approve(approval, _) => (7, approval.object.uuid()),
             GatewayOp::UseProof(hash, _) => (8, Uuid::from_slice(&hash[..16]).unwrap_or_default()),

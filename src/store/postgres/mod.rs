@@ -11,6 +11,7 @@ mod committer;
 pub(super) mod connect;
 pub(super) mod error;
 mod gateway;
+mod identity;
 mod issue;
 mod jobs;
 mod lookups;
@@ -41,12 +42,12 @@ use self::partitions::Month;
 use self::readers::Readers;
 use super::{
     Advance, AdvanceOutcome, AuditQuery, ClaimJobs, DeadLetter, DownloadOutcome, Holder, IssueDownload, IssueOutcome,
-    IssueUpload, LinkHash, LinkRecord, ObjectQuery, OnCommit, RepairUsage, Statistics, Store, StoreError, TokenRecord,
-    UsageOfBoth, UsageQuery, UsageRow, UseLink,
+    IssueUpload, LinkHash, LinkRecord, ObjectQuery, OnCommit, RepairUsage, Statistics, Store, StoreError, UsageOfBoth,
+    UsageQuery, UsageRow, UseLink,
 };
 use crate::clock::Clock;
 use crate::domain::audit::AuditEntry;
-use crate::domain::ids::{AppName, ObjectId, OwnerName, TokenId};
+use crate::domain::ids::{AppName, ObjectId, OwnerName};
 use crate::domain::job::{JobKind, LeasedJob};
 use crate::domain::object::Object;
 
@@ -304,22 +305,6 @@ impl Store for PostgresStore {
 
     async fn audit_entries(&self, query: AuditQuery) -> Result<Vec<(i64, AuditEntry)>, StoreError> {
         self.listers.read(query, |conn, query| Box::pin(reads::audit_entries(conn, query))).await
-    }
-
-    async fn create_token(&self, token: TokenRecord, audit: AuditEntry) -> Result<(), StoreError> {
-        self.nothing(Op::CreateToken(Box::new(token), Line::encode(audit)?)).await
-    }
-
-    async fn token(&self, id: &TokenId) -> Result<Option<TokenRecord>, StoreError> {
-        self.readers.read(id.clone(), |conn, id| Box::pin(reads::token(conn, id))).await
-    }
-
-    async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
-        self.listers.read((), |conn, ()| Box::pin(reads::tokens(conn))).await
-    }
-
-    async fn revoke_token(&self, id: &TokenId, now: Timestamp, audit: AuditEntry) -> Result<bool, StoreError> {
-        self.flag(Op::RevokeToken(id.clone(), now, Line::encode(audit)?)).await
     }
 
     async fn dead_letter(&self, letter: DeadLetter) -> Result<(), StoreError> {

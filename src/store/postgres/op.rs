@@ -9,14 +9,15 @@ use super::gateway::GatewayOp;
 use super::numbers;
 use super::partitions::Month;
 use crate::domain::audit::AuditEntry;
-use crate::domain::ids::TokenId;
+use crate::domain::ids::{RevocationId, TokenId};
 use crate::domain::job::LeasedJob;
 use crate::domain::object::Object;
 use crate::domain::quota::QuotaLimits;
 use crate::store::values::audit_text;
 use crate::store::{
-    Advance, AdvanceOutcome, ClaimJobs, DeadLetter, DownloadOutcome, Holder, Idempotency, IssueDownload, IssueOutcome,
-    ReleaseApproval, StoreError, TokenRecord, UsageRow, UseLink,
+    Advance, AdvanceOutcome, ClaimJobs, CreateOutcome, DeadLetter, DownloadOutcome, Holder, Idempotency, IssueDownload,
+    IssueOutcome, Lifted, ReleaseApproval, Revoke, Revoked, RotateOutcome, RotateToken, StoreError, TokenRecord,
+    UsageRow, UseLink,
 };
 
 /// An audit entry with its text, encoded before it is queued: not on the committers' threads.
@@ -63,7 +64,11 @@ pub(super) enum Op {
     RetryJob(LeasedJob, Timestamp, String),
     FinishJob(LeasedJob),
     CreateToken(Box<TokenRecord>, Line),
-    RevokeToken(TokenId, Timestamp, Line),
+    RotateToken(Box<RotateToken>, Line),
+    TokensUsed(Vec<(TokenId, Timestamp)>),
+    Revoke(Box<Revoke>, Line),
+    LiftRevocation(RevocationId, Lifted, Line),
+    Contained(RevocationId, Timestamp, Line),
     DeadLetter(DeadLetter),
     Probe,
     SettingOrInsert(String, Vec<u8>),
@@ -78,6 +83,9 @@ pub(super) enum Done {
     Issued(IssueOutcome),
     Downloaded(DownloadOutcome),
     Advanced(AdvanceOutcome),
+    Created(CreateOutcome),
+    Rotated(RotateOutcome),
+    Revoked(Revoked),
     Jobs(Vec<LeasedJob>),
     Flag(bool),
     Count(u64),
@@ -107,9 +115,13 @@ impl Op {
             }
             Op::Advance(_, lines) | Op::RepairUsage(_, lines) => of(lines),
             Op::IssueDownload(download) => of(std::slice::from_ref(&download.line)),
-            Op::Audit(line) | Op::UseLink(_, line) | Op::CreateToken(_, line) | Op::RevokeToken(_, _, line) => {
-                of(std::slice::from_ref(line))
-            }
+            Op::Audit(line)
+            | Op::UseLink(_, line)
+            | Op::CreateToken(_, line)
+            | Op::RotateToken(_, line)
+            | Op::Revoke(_, line)
+            | Op::LiftRevocation(_, _, line)
+            | Op::Contained(_, _, line) => of(std::slice::from_ref(line)),
             Op::Gateway(op) => op.line().map(|line| of(std::slice::from_ref(line))).unwrap_or_default(),
             _ => Vec::new(),
         }
@@ -126,8 +138,14 @@ impl Op {
             // After the rows that are waited for: this one waits for nobody.
             Op::ClaimJobs(claim) => (1, claim.lease),
             Op::Prune(_) | Op::PruneDeadLetters(_) => (2, Uuid::nil()),
-            Op::RevokeToken(..) | Op::CreateToken(..) => (3, Uuid::nil()),
-            Op::SettingOrInsert(..) => (4, Uuid::nil()),
+            // A revocation keeps every other writer of tokens out, and must not wait for those of its own batch.
+            Op::Revoke(..) => (3, Uuid::nil()),
+            Op::CreateToken(..)
+            | Op::RotateToken(..)
+            | Op::TokensUsed(_)
+            | Op::LiftRevocation(..)
+            | Op::Contained(..) => (4, Uuid::nil()),
+            Op::SettingOrInsert(..) => (5, Uuid::nil()),
             // Behind tokens: a new key changes the same setting as they do.
             Op::Gateway(op) => op.order(),
             Op::IssueUpload(_)
@@ -135,7 +153,7 @@ impl Op {
             | Op::RepairUsage(..)
             | Op::Audit(_)
             | Op::DeadLetter(_)
-            | Op::Probe => (5, Uuid::nil()),
+            | Op::Probe => (6, Uuid::nil()),
         }
     }
 }

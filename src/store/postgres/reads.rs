@@ -11,14 +11,14 @@ use super::error::Failure;
 use super::numbers;
 use super::rows::{self, PgColumns, text};
 use crate::domain::audit::AuditEntry;
-use crate::domain::ids::{AppName, ObjectId, TokenId};
+use crate::domain::ids::{AppName, ObjectId};
 use crate::domain::job::JobKind;
 use crate::domain::key::{Area, ObjectKey};
 use crate::domain::life::State;
 use crate::domain::object::Object;
-use crate::store::columns::{Columns, object_columns, token_columns};
+use crate::store::columns::{Columns, object_columns};
 use crate::store::values::limit;
-use crate::store::{AuditQuery, DeadLetter, LinkHash, LinkRecord, ObjectQuery, Statistics, TokenRecord, names};
+use crate::store::{AuditQuery, DeadLetter, LinkHash, LinkRecord, ObjectQuery, Statistics, names};
 
 pub(super) fn all<T>(
     rows: &[PgRow],
@@ -190,17 +190,6 @@ pub(super) async fn audit_entries(
     }
     let rows = statement.bind(limit(query.limit)).fetch_all(conn).await?;
     all(&rows, |columns| Ok((columns.get()?, columns.json()?)))
-}
-
-pub(super) async fn token(conn: &mut PgConnection, id: &TokenId) -> Result<Option<TokenRecord>, Failure> {
-    let sql = concat!("SELECT ", token_columns!(), " FROM tokens WHERE id = $1");
-    let row = sqlx::query(sql).bind(id.as_str()).fetch_optional(conn).await?;
-    row.as_ref().map(rows::token).transpose()
-}
-
-pub(super) async fn tokens(conn: &mut PgConnection) -> Result<Vec<TokenRecord>, Failure> {
-    let sql = concat!("SELECT ", token_columns!(), " FROM tokens ORDER BY created_at DESC, id");
-    sqlx::query(sql).fetch_all(conn).await?.iter().map(rows::token).collect()
 }
 
 pub(super) async fn dead_letters(conn: &mut PgConnection, count: usize) -> Result<Vec<DeadLetter>, Failure> {

@@ -22,7 +22,7 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { name: "initial", sql: include_str!("../../../migrations/postgres/0001_initial.sql") },
     Migration { name: "policy", sql: include_str!("../../../migrations/postgres/0002_policy.sql") },
-    Migration { name: "gateway", sql: include_str!("../../../migrations/postgres/0003_gateway.sql") },
+    Migration { name: "identity", sql: include_str!("../../../migrations/postgres/0003_identity.sql") },
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (

@@ -1,71 +1,16 @@
-//! Writes that concern no object: tokens, dead letters, settings, the probe, and the removal of what is old.
+//! Writes that concern no object: dead letters, settings, the probe, and the removal of what is old.
 
 use jiff::Timestamp;
 use sqlx::PgConnection;
 
-use super::batch::{self, Work};
+use super::batch;
 use super::error::Failure;
 use super::numbers::Numbers;
 use super::op::Line;
 use super::rows::text;
 use super::{partitions, reads};
-use crate::domain::ids::TokenId;
-use crate::store::columns::token_columns;
-use crate::store::values::{AT_ONCE, HolderColumns, KEPT, kept};
-use crate::store::{DeadLetter, TOKENS_AS_OF, TokenRecord};
-
-/// Saves a token; its id must be new.
-pub(super) async fn insert_token(conn: &mut PgConnection, token: &TokenRecord) -> Result<(), Failure> {
-    let columns = HolderColumns::of(&token.holder).map_err(Failure::unwritable)?;
-    let sql = concat!(
-        "INSERT INTO tokens (",
-        token_columns!(),
-        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
-    );
-    sqlx::query(sql)
-        .bind(token.id.as_str())
-        .bind(&token.hash.0[..])
-        .bind(columns.holder)
-        .bind(text(columns.name))
-        .bind(columns.app)
-        .bind(columns.owner)
-        .bind(columns.environment)
-        .bind(columns.scopes)
-        .bind(token.created_at.as_microsecond())
-        .bind(token.expires_at.map(Timestamp::as_microsecond))
-        .bind(token.revoked_at.map(Timestamp::as_microsecond))
-        .bind(columns.subject)
-        .execute(&mut *conn)
-        .await?;
-    tokens_changed(conn).await
-}
-
-/// Notes that the tokens are not what they were; see [`TOKENS_AS_OF`].
-pub(super) async fn tokens_changed(conn: &mut PgConnection) -> Result<(), Failure> {
-    let note = sqlx::query(
-        "INSERT INTO settings (name, value) VALUES ($1, uuid_send(gen_random_uuid()))
-         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-    );
-    note.bind(TOKENS_AS_OF).execute(conn).await?;
-    Ok(())
-}
-
-/// See [`crate::store::Store::revoke_token`].
-pub(super) async fn revoke_token<'a>(
-    conn: &mut PgConnection,
-    id: &TokenId,
-    now: Timestamp,
-    line: &'a Line,
-    work: &mut Work<'a>,
-) -> Result<bool, Failure> {
-    let update = sqlx::query("UPDATE tokens SET revoked_at = coalesce(revoked_at, $2) WHERE id = $1");
-    if update.bind(id.as_str()).bind(now.as_microsecond()).execute(&mut *conn).await?.rows_affected() == 0 {
-        return Ok(false);
-    }
-    tokens_changed(conn).await?;
-    work.record(line);
-    Ok(true)
-}
+use crate::store::DeadLetter;
+use crate::store::values::{AT_ONCE, ENDED_KEPT, KEPT, kept};
 
 /// See [`crate::store::Store::dead_letter`].
 pub(super) async fn dead_letter(
@@ -104,16 +49,17 @@ pub(super) async fn setting_or_insert(conn: &mut PgConnection, name: &str, value
 
 /// One step of [`crate::store::Store::prune`]; how many rows went. Rows that somebody else removes just now are skipped.
 pub(super) async fn prune(conn: &mut PgConnection, now: Timestamp) -> Result<u64, Failure> {
-    let before = now.checked_sub(KEPT).map_or(i64::MIN, Timestamp::as_microsecond);
+    let ago = |time| now.checked_sub(time).map_or(i64::MIN, Timestamp::as_microsecond);
     let statements = [
-        "DELETE FROM idempotency WHERE (app, workflow, environment, key) IN
-         (SELECT app, workflow, environment, key FROM idempotency WHERE created_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
-        "DELETE FROM links WHERE hash IN (SELECT hash FROM links WHERE expires_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
-        "DELETE FROM nodes WHERE id IN (SELECT id FROM nodes WHERE seen_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)",
+        (KEPT, "DELETE FROM idempotency WHERE (app, workflow, environment, key) IN
+         (SELECT app, workflow, environment, key FROM idempotency WHERE created_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)"),
+        (KEPT, "DELETE FROM links WHERE hash IN (SELECT hash FROM links WHERE expires_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)"),
+        (ENDED_KEPT, "DELETE FROM tokens WHERE id IN (SELECT id FROM tokens WHERE origin IS NOT NULL AND expires_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)"),
+        (KEPT, "DELETE FROM nodes WHERE id IN (SELECT id FROM nodes WHERE seen_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)"),
     ];
     let mut removed = 0;
-    for sql in statements {
-        removed += sqlx::query(sql).bind(before).bind(AT_ONCE).execute(&mut *conn).await?.rows_affected();
+    for (kept, sql) in statements {
+        removed += sqlx::query(sql).bind(ago(kept)).bind(AT_ONCE).execute(&mut *conn).await?.rows_affected();
     }
     let proofs = "DELETE FROM proofs WHERE hash IN
                   (SELECT hash FROM proofs WHERE keep_until < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)";

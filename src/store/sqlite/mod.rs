@@ -10,6 +10,7 @@ mod batch;
 mod checkpoint;
 mod error;
 mod gateway;
+mod identity;
 mod jobs;
 mod lookups;
 mod objects;
@@ -35,11 +36,11 @@ use self::trail::AuditLine;
 use self::writer::{Writer, WriterSettings};
 use super::{
     Advance, AdvanceOutcome, AuditQuery, ClaimJobs, DeadLetter, DownloadOutcome, Holder, IssueDownload, IssueOutcome,
-    IssueUpload, LinkHash, LinkRecord, ObjectQuery, OnCommit, RepairUsage, Statistics, Store, StoreError, TokenRecord,
-    UsageOfBoth, UsageQuery, UsageRow, UseLink,
+    IssueUpload, LinkHash, LinkRecord, ObjectQuery, OnCommit, RepairUsage, Statistics, Store, StoreError, UsageOfBoth,
+    UsageQuery, UsageRow, UseLink,
 };
 use crate::domain::audit::AuditEntry;
-use crate::domain::ids::{AppName, ObjectId, OwnerName, TokenId};
+use crate::domain::ids::{AppName, ObjectId, OwnerName};
 use crate::domain::job::{JobKind, LeasedJob};
 use crate::domain::object::Object;
 
@@ -204,25 +205,6 @@ impl Store for SqliteStore {
 
     async fn audit_entries(&self, query: AuditQuery) -> Result<Vec<(i64, AuditEntry)>, StoreError> {
         self.readers.read(move |conn| trail::entries(conn, &query)).await
-    }
-
-    async fn create_token(&self, token: TokenRecord, audit: AuditEntry) -> Result<(), StoreError> {
-        let line = AuditLine::encode(audit)?;
-        self.writer.write(move |batch| upkeep::create_token(batch, &token, &line)).await
-    }
-
-    async fn token(&self, id: &TokenId) -> Result<Option<TokenRecord>, StoreError> {
-        let id = id.clone();
-        self.lookups.read(move |conn| reads::token(conn, &id)).await
-    }
-
-    async fn tokens(&self) -> Result<Vec<TokenRecord>, StoreError> {
-        self.readers.read(reads::tokens).await
-    }
-
-    async fn revoke_token(&self, id: &TokenId, now: Timestamp, audit: AuditEntry) -> Result<bool, StoreError> {
-        let (id, line) = (id.clone(), AuditLine::encode(audit)?);
-        self.writer.write(move |batch| upkeep::revoke_token(batch, &id, now, &line)).await
     }
 
     async fn dead_letter(&self, letter: DeadLetter) -> Result<(), StoreError> {

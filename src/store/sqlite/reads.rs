@@ -7,14 +7,14 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::error::Failure;
 use super::rows::{self, many, one};
-use crate::domain::ids::{AppName, ObjectId, TokenId};
+use crate::domain::ids::{AppName, ObjectId};
 use crate::domain::job::JobKind;
 use crate::domain::key::{Area, ObjectKey};
 use crate::domain::life::State;
 use crate::domain::object::Object;
-use crate::store::columns::{Columns, object_columns, token_columns};
+use crate::store::columns::{Columns, object_columns};
 use crate::store::values::limit;
-use crate::store::{DeadLetter, LinkHash, LinkRecord, ObjectQuery, Statistics, TokenRecord, names};
+use crate::store::{DeadLetter, LinkHash, LinkRecord, ObjectQuery, Statistics, names};
 
 pub(super) fn object(conn: &Connection, id: ObjectId) -> Result<Option<Object>, Failure> {
     let sql = concat!("SELECT ", object_columns!(), " FROM objects WHERE id = ?1");
@@ -130,16 +130,6 @@ pub(super) fn next_due(conn: &Connection, kinds: &[JobKind]) -> Result<Option<Ti
         next = next.into_iter().chain(due).min();
     }
     Ok(next)
-}
-
-pub(super) fn token(conn: &Connection, id: &TokenId) -> Result<Option<TokenRecord>, Failure> {
-    let sql = concat!("SELECT ", token_columns!(), " FROM tokens WHERE id = ?1");
-    one(conn, sql, &[&id.as_str()], rows::token)
-}
-
-pub(super) fn tokens(conn: &Connection) -> Result<Vec<TokenRecord>, Failure> {
-    let sql = concat!("SELECT ", token_columns!(), " FROM tokens ORDER BY created_at DESC, id");
-    many(conn, sql, &[], rows::token)
 }
 
 pub(super) fn dead_letters(conn: &Connection, count: usize) -> Result<Vec<DeadLetter>, Failure> {

@@ -1,8 +1,7 @@
-//! Rows of SQLite: how its columns are read, and how whole objects and tokens are written.
+//! Rows of SQLite: how its columns are read, and how whole objects are written.
 //!
 //! What a row means is in [`crate::store::columns`]. Ids are kept as their text.
 
-use jiff::Timestamp;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, Statement, ToSql, params};
 
@@ -11,8 +10,8 @@ use crate::domain::ids::{GrantId, ObjectId};
 use crate::domain::life::Life;
 use crate::domain::object::Object;
 use crate::store::TokenRecord;
-use crate::store::columns::{self, Columns, object_columns, token_columns};
-use crate::store::values::{HolderColumns, int};
+use crate::store::columns::{self, Columns, object_columns};
+use crate::store::values::int;
 
 /// An unsigned number again; the schema's checks keep negative ones out.
 pub(super) fn uint(value: i64) -> u64 {
@@ -151,28 +150,4 @@ pub(super) fn life(life: &Life) -> Result<String, Failure> {
 /// Any value as a JSON column.
 fn to_json(value: &impl serde::Serialize) -> Result<String, Failure> {
     serde_json::to_string(value).map_err(Failure::unwritable)
-}
-
-pub(super) fn insert_token(conn: &Connection, token: &TokenRecord) -> Result<(), Failure> {
-    let columns = HolderColumns::of(&token.holder).map_err(Failure::unwritable)?;
-    let mut insert = conn.prepare_cached(concat!(
-        "INSERT INTO tokens (",
-        token_columns!(),
-        ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
-    ))?;
-    insert.execute(params![
-        token.id.as_str(),
-        token.hash.0,
-        columns.holder,
-        columns.name,
-        columns.app,
-        columns.owner,
-        columns.environment,
-        columns.scopes,
-        token.created_at.as_microsecond(),
-        token.expires_at.map(Timestamp::as_microsecond),
-        token.revoked_at.map(Timestamp::as_microsecond),
-        columns.subject,
-    ])?;
-    Ok(())
 }

@@ -20,7 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0003_audit_blocks.sql"),
     include_str!("../../../migrations/sqlite/0004_issued_apart.sql"),
     include_str!("../../../migrations/sqlite/0005_policy.sql"),
-    include_str!("../../../migrations/sqlite/0006_gateway.sql"),
+    include_str!("../../../migrations/sqlite/0006_identity.sql"),
 ];
 
 /// The version of the schema that this program brings.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use vestibule::app::{App, NewToken, RequestContext, Targets};
 use vestibule::clock::Clock;
 use vestibule::config::Config;
+use vestibule::domain::admin::AdminRoles;
 use vestibule::domain::audit::AuditAction;
 use vestibule::domain::grant::{UploadGrant, UploadMethod};
 use vestibule::domain::ids::ObjectId;
@@ -65,7 +66,7 @@ impl Still {
         let address = format!("unix:{}", env("VESTIBULE_TEST_CLAMD_SOCKET")).parse().unwrap();
         let inspector = Inspector::new(ScannerConfig::at(address), clock.clone());
         Probe::new(Arc::clone(&app), inspector.clone()).step().await;
-        let operator = Operator { token: "0000000000000000".parse().unwrap(), name: "tests".into() };
+        let operator = Operator { token: None, name: "tests".into(), roles: AdminRoles::admin() };
         let new = NewToken::Workflow {
             app: "desk".parse().unwrap(),
             workflow: "tests".parse().unwrap(),

@@ -1,5 +1,6 @@
 //! Cedar's last word: what it denies, how it says so, and which mistakes a directory may not have.
 
+use vestibule::domain::admin::AdminRoles;
 use vestibule::domain::grant::UploadPermit;
 use vestibule::domain::principal::{Environment, Operator, Subject};
 use vestibule::domain::refusal::{Reason, Refusal};
@@ -122,7 +123,7 @@ fn every_attribute_of_the_schema_can_decide() {
 
 #[test]
 fn each_action_is_asked_about() {
-    let operator = Operator { token: menus().token, name: "rita".into() };
+    let operator = Operator { token: None, name: "rita".into(), roles: AdminRoles::admin() };
     let (object, plain, prefix) = (object(), DownloadRequest::default(), "uploads/".parse().unwrap());
     let token = ExchangeRequest {
         environment: Environment::Live,

@@ -1,14 +1,14 @@
-//! What belongs to no object: the audit trail, tokens, unreadable messages, counts, settings, and what is pruned.
+//! What belongs to no object: the audit trail, unreadable messages, counts, settings, and what is pruned.
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use vestibule::domain::audit::{AuditAction, AuditEntry};
 use vestibule::domain::bytes::Sha256Digest;
 use vestibule::domain::job::JobKind;
 use vestibule::domain::life::State;
 use vestibule::domain::object::Object;
-use vestibule::store::{AuditQuery, DeadLetter, DownloadOutcome, Idempotency, IssueOutcome, TokenHolder};
+use vestibule::store::{AuditQuery, DeadLetter, DownloadOutcome, Idempotency, IssueOutcome};
 
 use super::{Bench, QUOTA};
 
@@ -79,35 +79,6 @@ pub(super) async fn a_long_trail_is_paged_by_app_token_and_both(bench: Bench) {
             assert_eq!(found, right.cloned().collect::<Vec<_>>(), "{app:?} {token:?}");
         }
     }
-}
-
-pub(super) async fn tokens_are_kept_with_their_revocation(bench: Bench) {
-    let record = bench.token("0123456789abcdef");
-    bench.store.create_token(record.clone(), bench.act(AuditAction::CreateToken)).await.unwrap();
-    bench.clock.advance(Duration::from_secs(1));
-    let mut admin = bench.token("fedcba9876543210");
-    admin.holder = TokenHolder::Operator { name: "Ana".into() };
-    admin.expires_at = None;
-    bench.store.create_token(admin.clone(), bench.act(AuditAction::CreateToken)).await.unwrap();
-    bench.clock.advance(Duration::from_secs(1));
-    let mut for_nobody = bench.token("00000000ffffffff");
-    let TokenHolder::Workflow { subject, .. } = &mut for_nobody.holder else { panic!("{for_nobody:?}") };
-    assert!(subject.take().is_some_and(|subject| subject.device_attested));
-    bench.store.create_token(for_nobody.clone(), bench.act(AuditAction::CreateToken)).await.unwrap();
-    assert_eq!(bench.store.token(&record.id).await.unwrap(), Some(record.clone()));
-    assert_eq!(bench.store.tokens().await.unwrap(), [for_nobody, admin, record.clone()]);
-    assert!(bench.store.create_token(record.clone(), bench.act(AuditAction::CreateToken)).await.is_err());
-
-    let first = bench.clock.now();
-    let revoke = async |id: &str, now: Timestamp| {
-        bench.store.revoke_token(&id.parse().unwrap(), now, bench.act(AuditAction::RevokeToken)).await.unwrap()
-    };
-    assert!(revoke("0123456789abcdef", first).await);
-    assert!(revoke("0123456789abcdef", first + SignedDuration::from_secs(9)).await);
-    assert!(!revoke("unknown000000000", first).await);
-    assert_eq!(bench.store.token(&record.id).await.unwrap().unwrap().revoked_at, Some(first));
-    let all = bench.store.audit_entries(AuditQuery { limit: 10, ..Default::default() }).await.unwrap();
-    assert_eq!(all.len(), 5, "neither the double nor the unknown left an entry");
 }
 
 pub(super) async fn unreadable_messages_are_kept_and_cut(bench: Bench) {

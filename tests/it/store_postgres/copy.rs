@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use vestibule::domain::admin::AdminRole;
 use vestibule::domain::audit::AuditAction;
 use vestibule::domain::bytes::Sha256Digest;
 use vestibule::domain::job::JobKind;
@@ -13,7 +14,8 @@ use vestibule::store::copy::{CopyError, sqlite_to_postgres};
 use vestibule::store::postgres::PostgresOptions;
 use vestibule::store::sqlite::{SqliteOptions, SqliteStore};
 use vestibule::store::{
-    AuditQuery, ClaimJobs, DeadLetter, DownloadOutcome, Idempotency, IssueOutcome, ObjectQuery, Store, TokenHolder,
+    AuditQuery, ClaimJobs, DeadLetter, DownloadOutcome, Idempotency, IdentityStore, IssueOutcome, ObjectQuery,
+    RevocationQuery, Store, TokenHolder, TokenQuery,
 };
 
 use super::Database;
@@ -34,8 +36,9 @@ impl Source {
         let token = bench.token("0123456789abcdef");
         bench.store.create_token(token, bench.act(AuditAction::CreateToken)).await.unwrap();
         let mut operator = bench.token("fedcba9876543210");
-        operator.holder = TokenHolder::Operator { name: "Ana".into() };
+        operator.holder = TokenHolder::Operator { name: "Ana".into(), roles: vec![AdminRole::Reviewer].into() };
         bench.store.create_token(operator, bench.act(AuditAction::CreateToken)).await.unwrap();
+        bench.revoke("user:u-1".parse().unwrap(), true).await;
         for at in 0..objects {
             let mut object = bench.object(["where2eat", "finance"][at % 2], 10 + at as u64);
             object.original_filename = "m\0e\u{202e}nu.jpg".into();
@@ -101,7 +104,10 @@ async fn everything_is_there_afterwards() {
     let (before, after) = (entries(old.as_ref()).await, entries(&new).await);
     assert_eq!(after[0].action, AuditAction::CopyStore);
     assert_eq!(after[1..], before, "in the same order");
-    assert_eq!(new.tokens().await.unwrap(), old.tokens().await.unwrap());
+    let revocations = RevocationQuery { limit: 9, ..RevocationQuery::default() };
+    let known = old.revocations(revocations.clone()).await.unwrap();
+    assert_eq!((new.revocations(revocations).await.unwrap(), known.len()), (known.clone(), 1));
+    assert_eq!(new.tokens(TokenQuery::default()).await.unwrap(), old.tokens(TokenQuery::default()).await.unwrap());
     assert_eq!(new.dead_letters(10).await.unwrap(), old.dead_letters(10).await.unwrap());
     assert_eq!(new.setting("key").await.unwrap(), Some(vec![0, 1, 255]));
     let app = "where2eat".parse().unwrap();

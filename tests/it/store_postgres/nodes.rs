@@ -9,6 +9,7 @@ use vestibule::domain::bytes::Sha256Digest;
 use vestibule::domain::job::JobKind;
 use vestibule::domain::life::Life;
 use vestibule::domain::quota::{QuotaKind, Quotas};
+use vestibule::domain::revocation::RevocationTarget;
 use vestibule::store::{AdvanceOutcome, AuditQuery, ClaimJobs, Idempotency, IssueOutcome, ObjectQuery};
 
 use super::Postgres;
@@ -154,7 +155,7 @@ async fn p7_what_one_node_revokes_the_next_read_of_another_sees() {
     nodes[0].store.create_token(token.clone(), nodes[0].act(AuditAction::CreateToken)).await.unwrap();
     assert_eq!(nodes[1].store.token(&token.id).await.unwrap().unwrap().revoked_at, None);
     let now = nodes[0].clock.now();
-    assert!(nodes[0].store.revoke_token(&token.id, now, nodes[0].act(AuditAction::RevokeToken)).await.unwrap());
+    nodes[0].revoke(RevocationTarget::Token(token.id.clone()), false).await;
     assert_eq!(nodes[1].store.token(&token.id).await.unwrap().unwrap().revoked_at, Some(now));
 }
 

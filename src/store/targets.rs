@@ -1,0 +1,44 @@
+//! Which rows a revocation concerns, as conditions that both databases understand.
+//!
+//! `?1` stands for the id of the target, `?2` for a workflow's app; PostgreSQL writes them `$1` and `$2`. Every condition
+//! names both.
+
+use crate::domain::revocation::RevocationTarget;
+
+/// The rows of `tokens`.
+fn tokens(target: &RevocationTarget) -> &'static str {
+    match target {
+        RevocationTarget::Token(_) => "id = ?1 AND CAST(?2 AS text) IS NULL",
+        RevocationTarget::Workflow(..) => "holder = 'workflow' AND name = ?1 AND app = ?2",
+        RevocationTarget::App(_) => "app = ?1 AND CAST(?2 AS text) IS NULL",
+        RevocationTarget::User(_) => "user_id = ?1 AND CAST(?2 AS text) IS NULL",
+        RevocationTarget::Device(_) => "device = ?1 AND CAST(?2 AS text) IS NULL",
+        RevocationTarget::Owner(_) => "owner = ?1 AND CAST(?2 AS text) IS NULL",
+        RevocationTarget::Key(_) => "key_id = ?1 AND CAST(?2 AS text) IS NULL",
+    }
+}
+
+/// The ids of all tokens that a target concerns, those derived from them included: what follows `WITH RECURSIVE`.
+pub(super) fn concerned(target: &RevocationTarget) -> String {
+    format!(
+        "concerned (id) AS (
+             SELECT id FROM tokens WHERE {}
+             UNION SELECT tokens.id FROM concerned JOIN tokens ON tokens.parent = concerned.id
+         )",
+        tokens(target)
+    )
+}
+
+/// The rows of `objects` that were uploaded under a target, after the id `?3`.
+pub(super) fn objects(target: &RevocationTarget) -> String {
+    let of = match target {
+        RevocationTarget::Workflow(..) => "workflow = ?1 AND app = ?2",
+        RevocationTarget::App(_) => "app = ?1 AND CAST(?2 AS text) IS NULL",
+        RevocationTarget::User(_) => "user_id = ?1 AND CAST(?2 AS text) IS NULL",
+        RevocationTarget::Owner(_) => "owner = ?1 AND CAST(?2 AS text) IS NULL",
+        RevocationTarget::Token(_) | RevocationTarget::Device(_) | RevocationTarget::Key(_) => {
+            "token_id IN (SELECT id FROM concerned)"
+        }
+    };
+    format!("{of} AND id > ?3")
+}
