@@ -41,6 +41,8 @@ pub enum Source {
     Event,
     /// The sweep.
     Sweep,
+    /// Containment, which looks before it ends an upload.
+    Containment,
 }
 
 impl Source {
@@ -48,6 +50,7 @@ impl Source {
         match self {
             Source::Event => "event",
             Source::Sweep => "sweep",
+            Source::Containment => "containment",
         }
     }
 }

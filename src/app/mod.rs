@@ -22,6 +22,7 @@ mod request_download;
 mod request_upload;
 mod retention;
 mod review;
+mod revoke;
 mod targets;
 mod throttled;
 mod tokens;
@@ -55,6 +56,7 @@ pub use quota_audit::{BucketFinding, BucketReport, QuotaAudit, QuotaAuditQuery};
 pub use request_download::{DownloadQuery, IssuedDownload, Which};
 pub use request_upload::IssuedUpload;
 pub use review::ReviewAct;
+pub use revoke::{Containing, Deed, Deeds, Holdings, NewRevocation, RevocationNow};
 pub use targets::{OpenTarget, Targets};
 pub use throttled::LimitRefusals;
 pub use tokens::{CreatedToken, NewToken};
@@ -95,6 +97,7 @@ pub struct App {
 pub struct Work {
     inspection: Notify,
     storage: Notify,
+    containment: Notify,
 }
 
 impl Work {
@@ -104,6 +107,11 @@ impl Work {
             JobKind::Inspect => &self.inspection,
             JobKind::Promote | JobKind::RemoveStaged | JobKind::Purge => &self.storage,
         }
+    }
+
+    /// The bell of whoever contains what was uploaded under a revocation.
+    pub fn containment(&self) -> &Notify {
+        &self.containment
     }
 }
 

@@ -60,13 +60,7 @@ impl App {
         act: ReviewAct,
         seen: &mut Option<Object>,
     ) -> Result<Object, Refusal> {
-        let reason = without_tokens(reason?.trim());
-        if !REASON_LENGTH.contains(&reason.chars().count()) {
-            return Err(Refusal::new(
-                Reason::InvalidField,
-                "A review needs a written reason of 3 to 1,000 characters in the field 'reason'.",
-            ));
-        }
+        let reason = written_reason(reason, "A review")?;
         let object = self.store.object(id).await?.ok_or_else(not_found)?;
         let object = seen.insert(object);
         let now = self.clock.now();
@@ -117,6 +111,19 @@ impl ReviewAct {
             ReviewAct::InspectAgain => AuditAction::InspectAgain,
         }
     }
+}
+
+/// The reason that whoever does `what` has written, fit for the audit trail.
+///
+/// # Errors
+/// [`Reason::InvalidField`] where it is shorter than 3 or longer than 1,000 characters.
+pub(super) fn written_reason(reason: Result<String, Refusal>, what: &str) -> Result<String, Refusal> {
+    let reason = without_tokens(reason?.trim());
+    if REASON_LENGTH.contains(&reason.chars().count()) {
+        return Ok(reason);
+    }
+    let text = "needs a written reason of 3 to 1,000 characters in the field 'reason'.";
+    Err(Refusal::new(Reason::InvalidField, format!("{what} {text}")))
 }
 
 fn conflict(error: InvalidTransition) -> Refusal {

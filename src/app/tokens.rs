@@ -1,16 +1,15 @@
-//! An operator makes, lists and revokes tokens.
+//! An operator makes and lists tokens.
 
 use jiff::Timestamp;
 
 use crate::domain::admin::AdminRoles;
 use crate::domain::audit::{AuditAction, AuditEntry, Outcome};
-use crate::domain::ids::{AppName, OwnerName, RevocationId, TokenId, WorkflowName};
+use crate::domain::ids::{AppName, OwnerName, WorkflowName};
 use crate::domain::principal::{Environment, Operator, Subject};
 use crate::domain::refusal::{Reason, Refusal};
-use crate::domain::revocation::RevocationTarget;
 use crate::domain::scope::Scope;
 use crate::identity::{Token, TokenKind};
-use crate::store::{CreateOutcome, RevocationRecord, Revoke, TokenHolder, TokenOrigin, TokenQuery, TokenRecord};
+use crate::store::{CreateOutcome, RevocationRecord, TokenHolder, TokenOrigin, TokenQuery, TokenRecord};
 
 use super::failure::Refused;
 use super::{App, RequestContext};
@@ -132,40 +131,6 @@ impl App {
         self.store.audit(audit).await?;
         let query = TokenQuery { origin: Some(TokenOrigin::Provisioned), ..TokenQuery::default() };
         Ok(self.store.tokens(query).await?)
-    }
-
-    /// Revokes a token: on this node at once, on every other within a second (P7).
-    ///
-    /// # Errors
-    /// The refusal, recorded.
-    pub async fn revoke_token(&self, context: &RequestContext, who: &Operator, id: &TokenId) -> Result<(), Refusal> {
-        let now = self.clock.now();
-        let result = async {
-            let Some(record) = self.store.token(id).await? else {
-                return Err(Refusal::new(Reason::NotFound, "There is no token with this id."));
-            };
-            let audit = context.entry(now, AuditAction::RevokeToken, Outcome::Allowed, 200).by_operator(who);
-            let audit = describe(&record, audit);
-            let revoke = Revoke {
-                id: RevocationId::from_uuid(self.clock.uuid()),
-                target: RevocationTarget::Token(id.clone()),
-                at: now,
-                by: who.name.clone(),
-                reason: "revoked by its id".to_owned(),
-                blocks: false,
-                contain: false,
-                audit,
-            };
-            self.store.revoke(revoke).await?;
-            self.authenticator.forget(id);
-            Ok(())
-        };
-        match result.await {
-            Ok(()) => Ok(()),
-            Err(refusal) => {
-                Err(self.refuse(context, Refused::Operator(who), AuditAction::RevokeToken, None, refusal).await)
-            }
-        }
     }
 }
 

@@ -10,6 +10,7 @@ mod generate;
 mod migrate;
 mod policy;
 mod quota;
+mod revoke;
 mod scanner;
 mod serve;
 mod store;
@@ -43,6 +44,8 @@ enum Command {
     Policy(policy::Policy),
     /// Create, list and revoke tokens.
     Token(token::TokenCommand),
+    /// Revoke a token, or everything of a workflow, an app, a person, a device, an owner or a key.
+    Revoke(revoke::RevokeCommand),
     /// Measure how long a revoked token goes on working on the nodes of a live installation.
     Drill(drill::Drill),
     /// Compare a bucket or container with what the gateway needs.
@@ -119,6 +122,7 @@ pub fn run() -> ExitCode {
             Command::Dev(dev) => Box::pin(dev.run()).await,
             Command::Policy(policy) => Box::pin(policy.run()).await,
             Command::Token(token) => token.run().await,
+            Command::Revoke(revoke) => Box::pin(revoke.run()).await,
             Command::Drill(drill) => Box::pin(drill.run()).await,
             Command::Target(target) => target.run().await,
             Command::Scanner(scanner) => scanner.run().await,

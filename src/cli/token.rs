@@ -33,6 +33,9 @@ enum Act {
     Revoke {
         /// The token's id, the part after vst_live_ and before the next _.
         id: TokenId,
+        /// Why; goes into the audit trail.
+        #[arg(long)]
+        reason: Option<String>,
     },
 }
 
@@ -105,9 +108,9 @@ impl TokenCommand {
                 println!("{}", created.token.expose());
             }
             Act::List => println!("{}", table(&app.list_tokens(&context, &who).await?)),
-            Act::Revoke { id } => {
-                app.revoke_token(&context, &who, &id).await?;
-                eprintln!("revoked {id}");
+            Act::Revoke { id, reason } => {
+                let revoked = app.revoke_token(&context, &who, &id, reason).await?;
+                eprintln!("revoked {id}; what it did: vestibule revoke show {}", revoked.record.id);
             }
         }
         Ok(())

@@ -49,6 +49,16 @@ pub enum AuditAction {
     ListTokens,
     /// An operator revoked a token.
     RevokeToken,
+    /// An operator revoked everything of a workflow, an app, a person, a device, an owner or a signing key.
+    Revoke,
+    /// An operator lifted the block of a revocation.
+    LiftRevocation,
+    /// An operator looked at revocations.
+    ReadRevocations,
+    /// An object was held, or its upload ended, because whoever uploaded it was revoked.
+    ContainObject,
+    /// Everything that was uploaded under a revocation is held or over.
+    FinishContainment,
     /// An operator listed the nodes.
     ListNodes,
     /// An operator listed the apps.

@@ -44,11 +44,14 @@ struct Public;
     paths(
         admin::create_token, admin::list_tokens, admin::revoke_token, admin::list_objects, admin::get_object,
         admin::release_object, admin::delete_object, admin::inspect_object, admin::query_audit, admin::dead_letters,
-        admin::list_nodes, admin::list_apps
+        admin::list_nodes, admin::list_apps,
+        admin::revoke, admin::list_revocations, admin::get_revocation, admin::lift_revocation
     ),
     components(schemas(
         admin::NewTokenBody, admin::CreatedTokenAnswer, admin::TokenList, admin::TokenView, admin::ReasonBody,
-        admin::HeldObject, admin::HeldObjects, admin::AuditPage, admin::DeadLetterView, admin::NodeList, admin::NodeView, admin::AppList, admin::AppView, Document<'static>
+        admin::HeldObject, admin::HeldObjects, admin::AuditPage, admin::DeadLetterView, admin::RevocationBody,
+        admin::RevocationAnswer, admin::RevocationView, admin::RevocationList, admin::DeedView, admin::DeedsView,
+        admin::HoldingsView, admin::NodeList, admin::NodeView, admin::AppList, admin::AppView, Document<'static>
     )),
     modifiers(&Schemes)
 )]

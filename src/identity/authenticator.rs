@@ -146,6 +146,12 @@ impl Authenticator {
         self.cache.invalidate(id);
     }
 
+    /// Forgets every token, to be called after many were revoked at once.
+    pub fn forget_everything(&self) {
+        self.revocations.fetch_add(1, Ordering::SeqCst);
+        self.cache.invalidate_all();
+    }
+
     /// For which tokens wrong secrets were presented, and how many: each once a minute, or `everything` at the end.
     pub fn take_wrong_secrets(&self, everything: bool) -> Vec<WrongSecrets> {
         self.wrong_secrets.take(self.clock.now(), everything)

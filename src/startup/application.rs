@@ -17,6 +17,7 @@ use crate::policy::{Policies, PolicySet};
 use crate::storage::CheckStatus;
 use crate::storage::embedded::{EmbeddedConfig, EmbeddedServer};
 use crate::store::NodeRecord;
+use crate::worker::containment::Containment;
 use crate::worker::events::push::eventgrid::EventGridReceiver;
 use crate::worker::events::push::sns::SnsReceiver;
 use crate::worker::events::{Consumer, HintHandler};
@@ -159,6 +160,7 @@ impl Application {
             dead_letter_days: self.config.store.dead_letter_retention_days,
         };
         workers.spawn(Housekeeping::new(Arc::clone(&self.app), retention).run(background.clone()));
+        workers.spawn(Containment::new(Arc::clone(&self.app)).run(work.nothing_new().clone()));
         workers.spawn(Heartbeat::new(Arc::clone(&self.app), node).run(background.clone()));
         let (app, stop) = (Arc::clone(&self.app), background.clone());
         workers.spawn(async move { app.limiter.keep_connected(&stop).await });

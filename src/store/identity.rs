@@ -44,6 +44,9 @@ pub trait IdentityStore: Send + Sync {
     /// The revocation with this id.
     async fn revocation(&self, id: RevocationId) -> Result<Option<RevocationRecord>, StoreError>;
 
+    /// The newest tokens that a revocation has ended, a hundred at most.
+    async fn tokens_revoked_by(&self, revocation: &RevocationRecord) -> Result<Vec<TokenId>, StoreError>;
+
     /// Ends a block; what is dead stays dead. `false` where there is none in force; nothing was written then.
     async fn lift_revocation(
         &self,

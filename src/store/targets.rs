@@ -29,6 +29,15 @@ pub(super) fn concerned(target: &RevocationTarget) -> String {
     )
 }
 
+/// The ids of the tokens that a revocation of the target at the time `?3` has ended, the newest first, `?4` at most.
+pub(super) fn ended(target: &RevocationTarget) -> String {
+    format!(
+        "WITH RECURSIVE {} SELECT id FROM tokens WHERE revoked_at = ?3 AND id IN (SELECT id FROM concerned)
+         ORDER BY created_at DESC, id LIMIT ?4",
+        concerned(target)
+    )
+}
+
 /// The rows of `objects` that were uploaded under a target, after the id `?3`.
 pub(super) fn objects(target: &RevocationTarget) -> String {
     let of = match target {

@@ -3,6 +3,7 @@
 //! Every worker exposes one step, which a loop drives in production and a test by hand. Workers hold no state that a
 //! restart would lose: what is to be done lies in the store, under leases.
 
+pub mod containment;
 pub mod events;
 pub mod heartbeat;
 pub mod hints;

@@ -50,6 +50,7 @@ mod quota;
 mod recovery;
 mod reload;
 mod retention;
+mod revocation;
 mod s3;
 mod scanners;
 mod secrets;

@@ -93,7 +93,8 @@ impl Admin {
 
     /// Revokes it; returns when the answer is here.
     pub(super) async fn revoke(&self, canary: &Canary) -> Result<(), Failure> {
-        let request = self.http.delete(self.at(&format!("/admin/tokens/{}", canary.id)));
+        let body = json!({ "kind": "token", "id": canary.id, "reason": "revocation drill", "block": false });
+        let request = self.http.post(self.at("/admin/revocations")).json(&body);
         self.ask(request, "revoke the canary").await.map(drop)
     }
 

@@ -4,6 +4,7 @@ mod audit;
 mod installation;
 mod metrics;
 mod objects;
+mod revocations;
 mod tokens;
 
 use actix_web::HttpResponse;
@@ -18,6 +19,10 @@ pub(super) use objects::{
     __path_delete_object, __path_get_object, __path_inspect_object, __path_list_objects, __path_release_object,
     HeldObject, HeldObjects, ReasonBody,
 };
+pub(super) use revocations::{
+    __path_get_revocation, __path_lift_revocation, __path_list_revocations, __path_revoke, DeedView, DeedsView,
+    HoldingsView, RevocationAnswer, RevocationBody, RevocationList, RevocationView,
+};
 pub(super) use tokens::{
     __path_create_token, __path_list_tokens, __path_revoke_token, CreatedTokenAnswer, NewTokenBody, TokenList,
     TokenView,
@@ -31,6 +36,13 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         &[("GET", || web::get().to(tokens::list_tokens)), ("POST", || web::post().to(tokens::create_token))],
     );
     resource(config, "/admin/tokens/{id}", &[("DELETE", || web::delete().to(tokens::revoke_token))]);
+    resource(
+        config,
+        "/admin/revocations",
+        &[("GET", || web::get().to(revocations::list_revocations)), ("POST", || web::post().to(revocations::revoke))],
+    );
+    resource(config, "/admin/revocations/{id}", &[("GET", || web::get().to(revocations::get_revocation))]);
+    resource(config, "/admin/revocations/{id}/lift", &[("POST", || web::post().to(revocations::lift_revocation))]);
     resource(config, "/admin/nodes", &[("GET", || web::get().to(installation::list_nodes))]);
     resource(config, "/admin/apps", &[("GET", || web::get().to(installation::list_apps))]);
     resource(config, "/admin/objects", &[("GET", || web::get().to(objects::list_objects))]);

@@ -24,6 +24,13 @@ pub(in crate::http) struct ReasonBody {
     reason: String,
 }
 
+impl ReasonBody {
+    /// The reason as it was written.
+    pub(super) fn into_reason(self) -> String {
+        self.reason
+    }
+}
+
 /// An object as a reviewer sees it.
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -276,7 +276,7 @@ pub(in crate::http) async fn revoke_token(
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let result = match id.parse::<TokenId>() {
-        Ok(id) => app.revoke_token(&context.0, &who.0, &id).await,
+        Ok(id) => app.revoke_token(&context.0, &who.0, &id, None).await.map(drop),
         Err(error) => {
             let refusal = Refusal::new(Reason::NotFound, format!("There is no such token: {error}."));
             Err(app.refuse_operator(&context.0, &who.0, AuditAction::RevokeToken, refusal).await)

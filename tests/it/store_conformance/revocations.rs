@@ -102,6 +102,9 @@ pub(super) async fn a_revocation_ends_what_it_names_and_nothing_else(bench: Benc
     ] {
         let revoked = bench.revoke(target(named), false).await;
         assert_eq!((revoked.killed, revoked.tokens.len() as u64), (killed, killed), "{named}");
+        let query = RevocationQuery { target: Some(target(named)), limit: 1, ..RevocationQuery::default() };
+        let told = bench.store.tokens_revoked_by(&bench.store.revocations(query).await.unwrap()[0]).await.unwrap();
+        assert!(revoked.tokens.iter().all(|token| told.contains(token)), "{named}: {told:?}");
         if ends.is_empty() {
             left.retain(|token| *token != "bbb");
             left.push("bbb");

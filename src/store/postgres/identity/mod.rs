@@ -67,6 +67,11 @@ impl IdentityStore for PostgresStore {
         self.readers.read(id, |conn, id| Box::pin(revocations::one(conn, *id))).await
     }
 
+    async fn tokens_revoked_by(&self, revocation: &RevocationRecord) -> Result<Vec<TokenId>, StoreError> {
+        let revocation = revocation.clone();
+        self.listers.read(revocation, |conn, revocation| Box::pin(revocations::ended(conn, revocation))).await
+    }
+
     async fn lift_revocation(
         &self,
         id: RevocationId,

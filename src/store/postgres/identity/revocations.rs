@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
 use super::{hold_tokens, tokens_changed};
-use crate::domain::ids::{ObjectId, RevocationId};
+use crate::domain::ids::{ObjectId, RevocationId, TokenId};
 use crate::domain::object::Object;
 use crate::domain::revocation::RevocationTarget;
 use crate::store::columns::{self, Columns, object_columns, revocation_columns};
@@ -100,6 +100,14 @@ pub(super) async fn one(conn: &mut PgConnection, id: RevocationId) -> Result<Opt
     let sql = concat!("SELECT ", revocation_columns!(), " FROM revocations WHERE id = $1");
     let row = sqlx::query(sql).bind(id.to_string()).fetch_optional(conn).await?;
     row.as_ref().map(|row| columns::revocation(&mut PgColumns::of(row))).transpose()
+}
+
+/// See [`crate::store::IdentityStore::tokens_revoked_by`].
+pub(super) async fn ended(conn: &mut PgConnection, revocation: &RevocationRecord) -> Result<Vec<TokenId>, Failure> {
+    let (app, id) = revocation.target.parts();
+    let sql = targets::ended(&revocation.target);
+    let ended = sqlx::query(numbered(&sql)).bind(id).bind(app).bind(revocation.at.as_microsecond()).bind(limit(NAMED));
+    all(&ended.fetch_all(conn).await?, |columns| columns.parsed())
 }
 
 /// See [`crate::store::IdentityStore::blocked`].

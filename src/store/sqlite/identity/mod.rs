@@ -57,6 +57,11 @@ impl IdentityStore for SqliteStore {
         self.lookups.read(move |conn| revocations::one(conn, id)).await
     }
 
+    async fn tokens_revoked_by(&self, revocation: &RevocationRecord) -> Result<Vec<TokenId>, StoreError> {
+        let revocation = revocation.clone();
+        self.readers.read(move |conn| revocations::ended(conn, &revocation)).await
+    }
+
     async fn lift_revocation(
         &self,
         id: RevocationId,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::tokens_changed;
-use crate::domain::ids::RevocationId;
+use crate::domain::ids::{RevocationId, TokenId};
 use crate::domain::object::Object;
 use crate::domain::revocation::RevocationTarget;
 use crate::store::columns::{self, Columns, object_columns, revocation_columns};
@@ -70,6 +70,13 @@ pub(super) fn page(conn: &Connection, query: &RevocationQuery) -> Result<Vec<Rev
 pub(super) fn one(conn: &Connection, id: RevocationId) -> Result<Option<RevocationRecord>, Failure> {
     let sql = concat!("SELECT ", revocation_columns!(), " FROM revocations WHERE id = ?1");
     rows::one(conn, sql, &[&id.text().as_str()], record)
+}
+
+/// See [`crate::store::IdentityStore::tokens_revoked_by`].
+pub(super) fn ended(conn: &Connection, revocation: &RevocationRecord) -> Result<Vec<TokenId>, Failure> {
+    let ((app, id), at) = (revocation.target.parts(), revocation.at.as_microsecond());
+    let sql = targets::ended(&revocation.target);
+    many(conn, &sql, &[&id, &app, &at, &limit(NAMED)], |columns| columns.parsed())
 }
 
 /// See [`crate::store::IdentityStore::blocked`].

@@ -1,0 +1,237 @@
+//! An operator revokes: a token, or everything of a workflow, an app, a person, a device, an owner or a signing key.
+//!
+//! The store marks every token, writes the block and the entry in one commit; from then on each node learns of it within half
+//! a second (`identity/changes.rs`). What follows slowly (the objects that are held) is begun by the worker and survives any
+//! node. The answer tells what the tokens did, so that whoever revokes a stolen one knows at once what to look at; it is
+//! never late for that: where the trail is long, the telling is cut short and says so.
+
+mod contain;
+mod deeds;
+
+use crate::domain::audit::{AuditAction, Outcome};
+use crate::domain::ids::{RevocationId, TokenId};
+use crate::domain::principal::Operator;
+use crate::domain::refusal::{Reason, Refusal};
+use crate::domain::revocation::RevocationTarget;
+use crate::store::{RevocationQuery, RevocationRecord, Revoke};
+
+use super::failure::Refused;
+use super::review::written_reason;
+use super::tokens::describe;
+use super::{App, RequestContext};
+
+pub use contain::Containing;
+pub use deeds::{Deed, Deeds, Holdings};
+
+/// What is to be revoked, and how.
+#[derive(Clone, Debug)]
+pub struct NewRevocation {
+    /// Whose tokens die.
+    pub target: RevocationTarget,
+    /// Why, in 3 to 1,000 characters.
+    pub reason: String,
+    /// Whether no new token is made for it until the revocation is lifted. Of a single token there is nothing to block.
+    pub block: bool,
+    /// Whether what was uploaded under it is held for review, and what is still awaited ends.
+    pub contain: bool,
+}
+
+/// A revocation with what is known about it now.
+#[derive(Clone, Debug)]
+pub struct RevocationNow {
+    /// What was recorded.
+    pub record: RevocationRecord,
+    /// The first tokens that died by it.
+    pub tokens: Vec<TokenId>,
+    /// What they did; absent where the trail could not be read in time.
+    pub deeds: Option<Deeds>,
+    /// What was uploaded under it; absent where the records could not be read in time.
+    pub holdings: Option<Holdings>,
+}
+
+impl App {
+    /// Revokes: on this node at once, on every other within a second (P7).
+    ///
+    /// # Errors
+    /// The refusal, recorded.
+    pub async fn revoke(
+        &self,
+        context: &RequestContext,
+        who: &Operator,
+        new: Result<NewRevocation, Refusal>,
+    ) -> Result<RevocationNow, Refusal> {
+        let action = new.as_ref().map_or(AuditAction::Revoke, |new| action(&new.target));
+        match self.try_revoke(context, who, new).await {
+            Ok(now) => Ok(now),
+            Err(refusal) => Err(self.refuse(context, Refused::Operator(who), action, None, refusal).await),
+        }
+    }
+
+    async fn try_revoke(
+        &self,
+        context: &RequestContext,
+        who: &Operator,
+        new: Result<NewRevocation, Refusal>,
+    ) -> Result<RevocationNow, Refusal> {
+        let NewRevocation { target, reason, block, contain } = new?;
+        let reason = written_reason(Ok(reason), "A revocation")?;
+        let now = self.clock.now();
+        let mut audit = context.entry(now, action(&target), Outcome::Allowed, 201).by_operator(who);
+        match &target {
+            RevocationTarget::Token(id) => {
+                let record = self.store.token(id).await?.ok_or_else(no_such_token)?;
+                audit = describe(&record, audit);
+            }
+            RevocationTarget::Workflow(app, workflow) => {
+                (audit.app, audit.workflow) = (Some(app.clone()), Some(workflow.clone()));
+            }
+            RevocationTarget::App(app) => audit.app = Some(app.clone()),
+            RevocationTarget::User(user) => audit.user = Some(user.clone()),
+            RevocationTarget::Device(device) => audit.device = Some(device.clone()),
+            RevocationTarget::Owner(owner) => audit.owner = Some(owner.clone()),
+            RevocationTarget::Key(_) => {}
+        }
+        let blocks = block && !matches!(target, RevocationTarget::Token(_));
+        let id = RevocationId::from_uuid(self.clock.uuid());
+        let with = [(blocks, ", blocked"), (contain, ", contained")].map(|(with, text)| if with { text } else { "" });
+        audit.detail = Some(format!("{id}: {target}{}: {reason}", with.concat()));
+        let (by, at) = (who.name.clone(), now);
+        let mut record = RevocationRecord {
+            id,
+            target: target.clone(),
+            at,
+            by: by.clone(),
+            reason: reason.clone(),
+            blocks,
+            lifted: None,
+            contain,
+            contained_at: None,
+            killed: 0,
+        };
+        let revoked = self.store.revoke(Revoke { id, target, at, by, reason, blocks, contain, audit }).await?;
+        record.killed = revoked.killed;
+        self.authenticator.forget_everything();
+        if contain {
+            self.work.containment().notify_one();
+        }
+        metrics::counter!("vestibule_revoked_tokens_total").increment(revoked.killed);
+        tracing::warn!(revocation = %id, by = %who.name, tokens = revoked.killed, blocks, contain, "revoked");
+        Ok(self.told(record, revoked.tokens).await)
+    }
+
+    /// Revokes one token. Revoking twice is success.
+    ///
+    /// # Errors
+    /// The refusal, recorded.
+    pub async fn revoke_token(
+        &self,
+        context: &RequestContext,
+        who: &Operator,
+        id: &TokenId,
+        reason: Option<String>,
+    ) -> Result<RevocationNow, Refusal> {
+        let reason = reason.unwrap_or_else(|| "no reason was given".to_owned());
+        let target = RevocationTarget::Token(id.clone());
+        self.revoke(context, who, Ok(NewRevocation { target, reason, block: false, contain: false })).await
+    }
+
+    /// A revocation, how far its containment is, and what its tokens did.
+    ///
+    /// # Errors
+    /// The refusal, recorded.
+    pub async fn revocation(
+        &self,
+        context: &RequestContext,
+        who: &Operator,
+        id: Result<RevocationId, Refusal>,
+    ) -> Result<RevocationNow, Refusal> {
+        let found = match id {
+            Ok(id) => match self.store.revocation(id).await {
+                Ok(found) => found.ok_or_else(no_such_revocation),
+                Err(error) => Err(error.into()),
+            },
+            Err(refusal) => Err(refusal),
+        };
+        let record = self.looked(context, who, AuditAction::ReadRevocations, found).await?;
+        let tokens = self.store.tokens_revoked_by(&record).await.unwrap_or_default();
+        Ok(self.told(record, tokens).await)
+    }
+
+    /// A page of revocations, newest first.
+    ///
+    /// # Errors
+    /// The refusal, recorded.
+    pub async fn revocations(
+        &self,
+        context: &RequestContext,
+        who: &Operator,
+        query: Result<RevocationQuery, Refusal>,
+    ) -> Result<Vec<RevocationRecord>, Refusal> {
+        let query = self.looked(context, who, AuditAction::ReadRevocations, query).await?;
+        Ok(self.store.revocations(query).await?)
+    }
+
+    /// Ends the block of a revocation: new tokens may be made again. What is dead stays dead, and what is held stays held.
+    ///
+    /// # Errors
+    /// The refusal, recorded.
+    pub async fn lift_revocation(
+        &self,
+        context: &RequestContext,
+        who: &Operator,
+        id: Result<RevocationId, Refusal>,
+        reason: Result<String, Refusal>,
+    ) -> Result<RevocationRecord, Refusal> {
+        match self.try_lift(context, who, id, reason).await {
+            Ok(record) => Ok(record),
+            Err(refusal) => {
+                let action = AuditAction::LiftRevocation;
+                Err(self.refuse(context, Refused::Operator(who), action, None, refusal).await)
+            }
+        }
+    }
+
+    async fn try_lift(
+        &self,
+        context: &RequestContext,
+        who: &Operator,
+        id: Result<RevocationId, Refusal>,
+        reason: Result<String, Refusal>,
+    ) -> Result<RevocationRecord, Refusal> {
+        let id = id?;
+        let reason = written_reason(reason, "Lifting a revocation")?;
+        let now = self.clock.now();
+        let mut audit = context.entry(now, AuditAction::LiftRevocation, Outcome::Allowed, 200).by_operator(who);
+        audit.detail = Some(format!("{id}: {reason}"));
+        // Lifting twice changes nothing, and is recorded by its first time alone.
+        self.store.lift_revocation(id, now, &who.name, audit).await?;
+        self.store.revocation(id).await?.ok_or_else(no_such_revocation)
+    }
+
+    /// The record with what can be told of it in time.
+    async fn told(&self, record: RevocationRecord, tokens: Vec<TokenId>) -> RevocationNow {
+        let own = match &record.target {
+            // It may have been dead before, and did what it did all the same.
+            RevocationTarget::Token(id) if tokens.is_empty() => std::slice::from_ref(id),
+            _ => &tokens,
+        };
+        let (deeds, holdings) = tokio::join!(self.deeds(own), self.holdings(&record.target));
+        RevocationNow { record, tokens, deeds, holdings }
+    }
+}
+
+/// A token by itself is revoked as it always was; whoever watches the trail for that goes on seeing it.
+fn action(target: &RevocationTarget) -> AuditAction {
+    match target {
+        RevocationTarget::Token(_) => AuditAction::RevokeToken,
+        _ => AuditAction::Revoke,
+    }
+}
+
+fn no_such_token() -> Refusal {
+    Refusal::new(Reason::NotFound, "There is no token with this id.")
+}
+
+fn no_such_revocation() -> Refusal {
+    Refusal::new(Reason::NotFound, "There is no revocation with this id.")
+}
