@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{id_of, revoke, token};
+use crate::cloud::{Place, Setup};
 use crate::gateway::{Gateway, PATIENCE};
 use crate::harness;
+use crate::store_postgres::Database;
 
 /// Waits until the revocation's containment is done; the answer about it.
 async fn contained(gateway: &Gateway, revocation: &Value) -> Value {
@@ -108,4 +110,33 @@ async fn what_is_not_yet_judged_is_held_and_judged_before_it_is_ever_served() {
     assert_ne!(released["state"], "visible", "it was never judged");
     let visible = gateway.wait_for(&id, "visible").await;
     assert_eq!(visible["verdict"]["result"], "clean", "{visible}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_node_goes_on_where_the_one_that_began_has_died() {
+    let database = Database::migrated().await;
+    let (address, setup) = (database.address(), Setup::at(Place::s3().await));
+    let settings = [("VESTIBULE__STORE__URL", address.as_str()), ("VESTIBULE__SWEEP__INTERVAL", "1s")];
+    let mut nodes = Vec::new();
+    for _ in 0..2 {
+        let dir = tempfile::tempdir().unwrap();
+        setup.write_configuration(dir.path());
+        nodes.push(Gateway::serve_in(dir, "desk", &settings).await);
+    }
+    let id = nodes[0].visible_jpeg(&harness::fixture("menu.jpg")).await;
+    let body = json!({ "kind": "app", "id": "desk", "reason": "taken over", "contain": true });
+    let revocation = revoke(&nodes[0], body).await;
+    nodes[0].kill();
+    nodes[1].wait_for(&id, "quarantined").await;
+    let now = contained(&nodes[1], &revocation).await;
+    assert_eq!((&now["killed"], now["tokens"].as_array().unwrap().len()), (&json!(2), 2), "{now}");
+    assert_eq!(
+        now["uploaded"],
+        json!({ "objects": 1, "states": { "quarantined": 1 }, "complete": true,
+        "uploadsMayWorkUntil": now["uploaded"]["uploadsMayWorkUntil"] })
+    );
+    let release = format!("/admin/objects/{id}/release");
+    let (status, released) = nodes[1].admin_post(&release, json!({ "reason": "it is theirs after all" })).await;
+    assert_eq!((status, &released["state"]), (200, &json!("visible")), "{released}");
+    database.assert_consistent().await;
 }

@@ -84,7 +84,7 @@ pub(super) async fn a_revocation_ends_what_it_names_and_nothing_else(bench: Benc
     bench.create(&signed).await;
     let operator = TokenHolder::Operator { name: "u-42".into(), roles: Default::default() };
     bench.create(&TokenRecord { holder: operator, ..bench.token("hhh0000000000000") }).await;
-    let mut left = vec!["aaa", "bbb", "ccc", "ddd", "eee", "fff"].repeat(3);
+    let mut left = ["aaa", "bbb", "ccc", "ddd", "eee", "fff"].repeat(3);
     left.extend(["ggg", "hhh"]);
     left.sort_unstable();
     assert_eq!(bench.alive().await, left);
@@ -125,7 +125,7 @@ pub(super) async fn a_revocation_is_recorded_once_with_its_entry_and_tells_every
     assert_eq!(bench.store.setting(TOKENS_AS_OF).await.unwrap(), as_of, "a new token changes none that is there");
     let first = bench.clock.now();
     let leaked = RevocationTarget::Token(token.id.clone());
-    assert_eq!(bench.revoke(leaked.clone(), false).await.tokens, [token.id.clone()]);
+    assert_eq!(bench.revoke(leaked.clone(), false).await.tokens, std::slice::from_ref(&token.id));
     assert_ne!(bench.store.setting(TOKENS_AS_OF).await.unwrap(), as_of);
     bench.clock.advance(Duration::from_secs(9));
     assert_eq!(bench.revoke(leaked.clone(), false).await.killed, 0);
