@@ -1,4 +1,5 @@
-//! `vestibule target check NAME` and `vestibule scanner check`: compare what is there with what the gateway needs.
+//! `vestibule target check NAME`, `vestibule scanner check` and `vestibule issuers check`: compare what is there with what
+//! the gateway needs.
 //!
 //! They read and change nothing, with the credentials of the configuration.
 
@@ -32,6 +33,34 @@ pub(super) enum ScannerCommand {
         #[command(flatten)]
         file: ConfigFile,
     },
+}
+
+#[derive(Subcommand)]
+pub(super) enum IssuersCommand {
+    /// Read the keys of every trusted issuer, and say where they do not fit the configuration.
+    Check {
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+}
+
+impl IssuersCommand {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let IssuersCommand::Check { file } = self;
+        let found = startup::check_issuers(&file.load()?, &Clock::system()).await?;
+        if found.is_empty() {
+            println!("nobody is trusted; see [[identity.issuers]] in vestibule.toml");
+        }
+        let mut wrong = 0;
+        for (name, items) in found {
+            println!("{name}");
+            wrong += print(&items);
+        }
+        match wrong {
+            0 => Ok(()),
+            wrong => Err(Failure::Told(format!("{wrong} thing(s) missing; see docs/identity.md"))),
+        }
+    }
 }
 
 impl ScannerCommand {

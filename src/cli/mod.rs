@@ -54,6 +54,9 @@ enum Command {
     /// Look at clamd.
     #[command(subcommand)]
     Scanner(check::ScannerCommand),
+    /// Look at the trusted identity providers.
+    #[command(subcommand)]
+    Issuers(check::IssuersCommand),
     /// Bring the schema of PostgreSQL up to date, or show how far it is.
     Migrate(migrate::Migrate),
     /// Move the state from one database to another.
@@ -126,6 +129,7 @@ pub fn run() -> ExitCode {
             Command::Drill(drill) => Box::pin(drill.run()).await,
             Command::Target(target) => target.run().await,
             Command::Scanner(scanner) => scanner.run().await,
+            Command::Issuers(issuers) => Box::pin(issuers.run()).await,
             Command::Migrate(migrate) => migrate.run().await,
             Command::Store(store) => Box::pin(store.run()).await,
             Command::Quota(quota) => Box::pin(quota.run()).await,

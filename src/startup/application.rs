@@ -164,6 +164,8 @@ impl Application {
         workers.spawn(Heartbeat::new(Arc::clone(&self.app), node).run(background.clone()));
         let (app, stop) = (Arc::clone(&self.app), background.clone());
         workers.spawn(async move { app.limiter.keep_connected(&stop).await });
+        let (app, stop) = (Arc::clone(&self.app), background.clone());
+        workers.spawn(async move { stop.run_until_cancelled(app.issuers.warm_up()).await });
         for consumer in self.consumers {
             workers.spawn(consumer.run(work.clone()));
         }

@@ -5,6 +5,7 @@
 
 mod application;
 mod descriptors;
+mod issuers;
 mod reload;
 mod service_manager;
 mod signals;
@@ -30,6 +31,7 @@ use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{OnCommit, Store, StoreError};
 
 pub use application::Application;
+pub use issuers::check_issuers;
 pub use targets::{credentials_of, look_at_targets, open_targets};
 
 /// Why nothing could be started.

@@ -3,6 +3,8 @@
 pub mod provider;
 
 mod caching;
+mod command;
+mod real;
 mod tokens;
 
 use serde_json::{Value, json};
