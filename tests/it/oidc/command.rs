@@ -5,7 +5,8 @@ use serde_json::json;
 use super::provider::{Key, Provider};
 use crate::gateway::Gateway;
 
-#[tokio::test]
+// The command blocks its thread while the provider answers it on another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_command_line_says_what_is_wrong_with_an_issuer() {
     let key = Key::rsa("operators");
     let provider = Provider::start(&[&key]).await;
