@@ -19,11 +19,14 @@ impl App {
         self.authenticator.workflow(presented).await.map_err(refusal)
     }
 
-    /// The operator who holds this admin token.
+    /// The operator who holds this admin token, or for whom a trusted issuer vouches with it.
     ///
     /// # Errors
     /// As [`App::authenticate`].
     pub async fn authenticate_operator(&self, presented: &str) -> Result<Operator, Refusal> {
+        if self.is_of_an_issuer(presented) {
+            return self.operator_by_oidc(presented).await;
+        }
         self.authenticator.operator(presented).await.map_err(refusal)
     }
 

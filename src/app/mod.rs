@@ -14,6 +14,7 @@ mod lifecycle;
 mod limits;
 mod nodes;
 mod objects;
+mod operators;
 mod oversight;
 mod policy_diff;
 mod quota_audit;

@@ -4,6 +4,7 @@ pub mod provider;
 
 mod caching;
 mod command;
+mod operators;
 mod real;
 mod tokens;
 
