@@ -4,7 +4,7 @@
 //! blocked, which is looked up each time.
 
 use crate::domain::principal::Operator;
-use crate::domain::refusal::{Reason, Refusal};
+use crate::domain::refusal::Refusal;
 use crate::domain::revocation::RevocationTarget;
 use crate::identity::oidc::{Assertion, AssertionError, Flaw, Use};
 
@@ -19,7 +19,7 @@ impl App {
     /// The operator for whom a trusted issuer vouches with this token.
     ///
     /// # Errors
-    /// `assertion_invalid`, `assertion_expired`, `identity_provider_unavailable`; `token_revoked` where the person or the
+    /// `assertion_invalid`, `assertion_expired`, `identity_provider_unavailable`; `access_blocked` where the person or the
     /// device is blocked. Not yet recorded.
     pub(super) async fn operator_by_oidc(&self, presented: &str) -> Result<Operator, Refusal> {
         let assertion = self.issuers.verify(presented, Use::Operate).await?;
@@ -36,8 +36,7 @@ impl App {
         let mut blocks = vec![RevocationTarget::User(name.clone()), RevocationTarget::User(subject.user)];
         blocks.extend(subject.device.map(RevocationTarget::Device));
         if let Some(block) = self.store.blocked(&blocks).await? {
-            let detail = format!("Access was taken from this person ({}); ask another operator.", block.id);
-            return Err(Refusal::new(Reason::TokenRevoked, detail));
+            return Err(super::tokens::blocked(&block));
         }
         Ok(Operator { token: None, name, roles: assertion.roles })
     }

@@ -135,7 +135,7 @@ async fn a_blocked_person_or_device_is_out_at_once_whatever_the_provider_says() 
         assert_eq!(admin.get("/admin/tokens", &token).await.0, 200, "{sub}");
         admin.block(target).await;
         let (status, refused) = admin.get("/admin/tokens", &token).await;
-        assert_eq!((status, &refused["code"]), (401, &json!("token_revoked")), "{sub}: {refused}");
+        assert_eq!((status, &refused["code"]), (403, &json!("access_blocked")), "{sub}: {refused}");
     }
 }
 
