@@ -103,7 +103,7 @@ impl Admin {
     }
 
     async fn ask(&self, request: RequestBuilder, what: &str) -> Result<Value, Failure> {
-        let told = |error: reqwest::Error| Failure::Told(format!("cannot {what}: {}", error.without_url()));
+        let told = |error: reqwest::Error| Failure::Told(format!("cannot {what}: {}", super::cause(error)));
         let answer = request.bearer_auth(self.token.expose_secret()).send().await.map_err(told)?;
         let status = answer.status();
         let body = answer.bytes().await.map_err(told)?;

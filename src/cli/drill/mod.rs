@@ -146,6 +146,16 @@ async fn until(nodes: &[Node], since: Instant, what: &str, holds: fn(&Node) -> b
     Ok(())
 }
 
+/// What is at the bottom of a failed request; the address is told elsewhere.
+fn cause(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut deepest: &dyn std::error::Error = &error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}
+
 fn pause(clock: &Clock) -> Duration {
     let random = u64::from(u16::from_le_bytes(clock.random::<2>()));
     Duration::from_millis(BEFORE.start + random % (BEFORE.end - BEFORE.start))

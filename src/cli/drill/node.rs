@@ -127,7 +127,7 @@ async fn ask(http: &Client, address: &str, canary: &SecretString) -> Answer {
         Ok(status) if status.is_success() => Answer::Accepted,
         Ok(StatusCode::UNAUTHORIZED) => Answer::Refused,
         Ok(status) => Answer::Other(format!("answers {}", status.as_u16())),
-        Err(error) => Answer::Other(format!("cannot be reached: {}", error.without_url())),
+        Err(error) => Answer::Other(format!("cannot be reached: {}", super::cause(error))),
     }
 }
 
