@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::domain::admin::AdminRoles;
 use crate::domain::audit::{AuditAction, AuditEntry, Outcome};
+use crate::domain::binding::Binding;
 use crate::domain::ids::{AppName, OwnerName, WorkflowName};
 use crate::domain::principal::{Environment, Operator, Subject};
 use crate::domain::refusal::{Reason, Refusal};
@@ -31,6 +32,8 @@ pub enum NewToken {
         scopes: Vec<Scope>,
         /// The person on whose behalf it acts, as whoever makes the token vouches for them.
         subject: Option<Subject>,
+        /// The key that whoever sends it must prove to hold.
+        binding: Option<Binding>,
         /// When it stops working.
         expires_at: Option<Timestamp>,
     },
@@ -79,8 +82,8 @@ impl App {
         new: Result<NewToken, Refusal>,
     ) -> Result<CreatedToken, Refusal> {
         let now = self.clock.now();
-        let (kind, holder, expires_at) = match new? {
-            NewToken::Workflow { app, workflow, owner, environment, scopes, subject, expires_at } => {
+        let (kind, holder, binding, expires_at) = match new? {
+            NewToken::Workflow { app, workflow, owner, environment, scopes, subject, binding, expires_at } => {
                 let policies = self.policies.current();
                 let Some(manifest) = policies.app(&app) else {
                     return Err(Refusal::new(
@@ -101,17 +104,17 @@ impl App {
                 let owner = owner.unwrap_or_else(|| manifest.owner.clone());
                 let scopes = if scopes.is_empty() { vec![Scope::whole_app(app.clone())] } else { scopes };
                 let holder = TokenHolder::Workflow { app, workflow, owner, environment, scopes, subject };
-                (TokenKind::Workflow(environment), holder, expires_at)
+                (TokenKind::Workflow(environment), holder, binding, expires_at)
             }
             NewToken::Operator { name, roles, expires_at } => {
-                (TokenKind::Operator, TokenHolder::Operator { name, roles }, expires_at)
+                (TokenKind::Operator, TokenHolder::Operator { name, roles }, None, expires_at)
             }
         };
         if expires_at.is_some_and(|at| at <= now) {
             return Err(Refusal::new(Reason::InvalidField, "expiresAt lies in the past."));
         }
         let (token, id, hash) = Token::generate(kind, &self.clock);
-        let record = TokenRecord::new(id, hash, holder, now, expires_at);
+        let record = TokenRecord { binding, ..TokenRecord::new(id, hash, holder, now, expires_at) };
         let audit = context.entry(now, AuditAction::CreateToken, Outcome::Allowed, 201).by_operator(who);
         let audit = describe(&record, audit);
         match self.store.create_token(record.clone(), audit).await? {
@@ -145,7 +148,8 @@ pub(super) fn blocked(block: &RevocationRecord) -> Refusal {
 
 /// Says in an operator's entry which token it was about.
 pub(super) fn describe(record: &TokenRecord, mut entry: AuditEntry) -> AuditEntry {
-    entry.detail = Some(format!("token {}", record.id));
+    let bound = record.binding.map_or_else(String::new, |binding| format!(", bound to {binding}"));
+    entry.detail = Some(format!("token {}{bound}", record.id));
     match &record.holder {
         TokenHolder::Workflow { app, workflow, owner, scopes, subject, .. } => {
             entry.app = Some(app.clone());

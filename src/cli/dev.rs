@@ -138,6 +138,7 @@ async fn ready(application: &Application, [public, admin]: [&str; 2]) -> Result<
         environment: Environment::Live,
         scopes: Vec::new(),
         subject: None,
+        binding: None,
         expires_at,
     };
     let operator = NewToken::Operator { name: "dev".into(), roles: AdminRoles::admin(), expires_at };

@@ -1,12 +1,17 @@
 //! `vestibule token`: the same acts as on the admin listener, for whoever can open the database.
 
+use std::path::{Path, PathBuf};
+
 use clap::Subcommand;
 use comfy_table::Table;
 use jiff::Timestamp;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use crate::app::{App, NewToken, RequestContext, Targets};
 use crate::clock::Clock;
 use crate::domain::admin::{AdminRole, AdminRoles};
+use crate::domain::binding::{Binding, Thumbprint};
 use crate::domain::ids::{AppName, OwnerName, RoleName, TokenId, WorkflowName};
 use crate::domain::principal::{Environment, Operator, Subject};
 use crate::domain::scope::Scope;
@@ -26,7 +31,7 @@ pub(super) struct TokenCommand {
 #[derive(Subcommand)]
 enum Act {
     /// Make a token and print it, once.
-    Create(Create),
+    Create(Box<Create>),
     /// List every token, without secrets.
     List,
     /// Revoke a token; effective on every node within a second.
@@ -71,11 +76,17 @@ struct Create {
     /// The device has been attested as one of the organisation's.
     #[arg(long, requires = "device")]
     device_attested: bool,
+    /// Bind the token to a DPoP key, by the thumbprint of its JWK (RFC 7638): without its proof the token is nothing.
+    #[arg(long, value_name = "THUMBPRINT")]
+    bind_jkt: Option<Thumbprint>,
+    /// Bind the token to a client certificate, in PEM: without it the token is nothing.
+    #[arg(long, value_name = "FILE", conflicts_with = "bind_jkt")]
+    bind_certificate: Option<PathBuf>,
     /// When the token stops working, for example 2027-01-31T00:00:00Z.
     #[arg(long)]
     expires_at: Option<Timestamp>,
     /// Make an admin token for an operator of this name instead.
-    #[arg(long, conflicts_with_all = ["app", "workflow", "owner", "test", "scopes", "user"])]
+    #[arg(long, conflicts_with_all = ["app", "workflow", "owner", "test", "scopes", "user", "bind_jkt", "bind_certificate"])]
     operator: Option<String>,
     /// What the operator may do: viewer, reviewer, provisioner or admin; may be given several times. Admin where absent.
     #[arg(long = "admin-role", value_name = "ROLE", requires = "operator")]
@@ -133,6 +144,7 @@ impl Create {
             device: self.device,
             device_attested: self.device_attested,
         });
+        let certificate = self.bind_certificate.as_deref().map(certificate).transpose()?;
         Ok(NewToken::Workflow {
             app,
             workflow,
@@ -140,15 +152,23 @@ impl Create {
             environment: if self.test { Environment::Test } else { Environment::Live },
             scopes: self.scopes,
             subject,
+            binding: self.bind_jkt.map(Binding::Dpop).or(certificate),
             expires_at: self.expires_at,
         })
     }
 }
 
+/// The binding to the first certificate of a PEM file.
+fn certificate(file: &Path) -> Result<Binding, Failure> {
+    let certificate = CertificateDer::from_pem_file(file)
+        .map_err(|error| Failure::Told(format!("cannot read a certificate from {}: {error}", file.display())))?;
+    Ok(Binding::Certificate(Thumbprint::of(&certificate)))
+}
+
 fn table(records: &[TokenRecord]) -> Table {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["id", "for", "environment", "owner", "acts for", "created", "expires", "revoked"]);
+    table.set_header(["id", "for", "environment", "owner", "acts for", "bound to", "created", "expires", "revoked"]);
     for record in records {
         let (holder, environment, owner, subject) = match &record.holder {
             TokenHolder::Workflow { app, workflow, owner, environment, subject, .. } => {
@@ -169,6 +189,7 @@ fn table(records: &[TokenRecord]) -> Table {
             environment.to_owned(),
             owner,
             subject,
+            record.binding.map_or("", |binding| binding.possession().as_str()).to_owned(),
             at(Some(record.created_at)),
             at(record.expires_at),
             at(record.revoked_at),

@@ -8,6 +8,8 @@ use url::Url;
 
 use crate::identity::oidc::{AssertionKind, IssuerConfig};
 
+use super::possession::DpopConfig;
+
 /// How far two clocks may be apart, at most.
 const MOST_SKEW: Duration = Duration::from_secs(120);
 /// How old a token of an issuer may be.
@@ -21,6 +23,8 @@ const MOST_STALE: Duration = Duration::from_secs(72 * 3600);
 pub struct IdentityConfig {
     /// Trusted OpenID providers.
     pub issuers: Vec<IssuerConfig>,
+    /// Proofs of possession by DPoP.
+    pub dpop: DpopConfig,
 }
 
 /// Every mistake of the section.

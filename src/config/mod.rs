@@ -6,6 +6,7 @@
 
 mod identity;
 mod load;
+mod possession;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::domain::principal::Environment;
+use crate::identity::ClientCertificates;
 use crate::limits::redis::WhenAway;
 use crate::storage::credentials::Credentials;
 use crate::telemetry::TelemetryConfig;
@@ -27,6 +29,7 @@ use crate::worker::inspect::ScannerConfig;
 
 pub use identity::IdentityConfig;
 pub use load::{ConfigError, load};
+pub use possession::DpopConfig;
 
 /// Everything that an operator sets.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -40,7 +43,7 @@ pub struct Config {
     pub store: StoreConfig,
     /// Where requests are counted.
     pub limits: LimitsConfig,
-    /// Whose word about people is taken.
+    /// Who may ask, and how that is proven.
     pub identity: IdentityConfig,
     /// The platform team's directory.
     pub policies: PoliciesConfig,
@@ -78,6 +81,8 @@ pub struct PublicConfig {
     pub behind_proxy: bool,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpAddr>,
+    /// The header in which those proxies tell the client's certificate, for example `Client-Cert` (RFC 9440).
+    pub client_certificate_header: Option<String>,
     /// Connections at the same time; further ones wait. Fewer where the limit of open files is low.
     pub max_connections: usize,
     /// Requests that are worked on at the same time; further ones are answered with 503. 512 for each core by default, at
@@ -94,6 +99,7 @@ impl Default for PublicConfig {
             tls: None,
             behind_proxy: false,
             trusted_proxies: Vec::new(),
+            client_certificate_header: None,
             max_connections: 12_000,
             max_requests: requests_at_once(),
         }
@@ -143,6 +149,9 @@ pub struct TlsConfig {
     pub certificate: PathBuf,
     /// The private key.
     pub key: PathBuf,
+    /// Whether clients are asked for a certificate; on the public listener alone.
+    #[serde(default)]
+    pub client_certificates: ClientCertificates,
 }
 
 /// `[store]`: either a SQLite file or a PostgreSQL database.

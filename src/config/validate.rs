@@ -57,6 +57,7 @@ pub(super) fn mistakes(config: &Config) -> Vec<String> {
     found.extend(store(&config.store));
     found.extend(limits(&config.limits));
     found.extend(super::identity::mistakes(&config.identity));
+    found.extend(super::possession::mistakes(config));
     for (name, days) in [
         ("audit_retention_days", config.store.audit_retention_days),
         ("dead_letter_retention_days", config.store.dead_letter_retention_days),

@@ -15,8 +15,10 @@ use crate::app::App;
 use crate::domain::principal::{Operator, Principal};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::scope::Action;
+use crate::identity::Scheme;
 
 use super::context;
+use super::possession::{FreshNonce, Shown};
 use super::problem::Problem;
 
 /// A permission of the public listener.
@@ -69,9 +71,18 @@ impl<P: Permission> FromRequest for Authorized<P> {
         async move {
             let Some(app) = app else { return Err(Problem::new(missing(), context.request_id)) };
             let result = match presented(&request, "x-workflow-token") {
-                Ok(token) => app.authenticate(token).await,
-                Err(refusal) => Err(refusal),
+                Ok((scheme, token)) => app.authenticate(&context, token, &Shown { request: &request, scheme }).await,
+                Err(refusal) => Err(app.refuse_anonymous(&context, refusal).await),
             };
+            let wants_nonce = match &result {
+                Ok(authenticated) => authenticated.renew_nonce,
+                Err(refusal) => FreshNonce::helps(refusal.reason),
+            };
+            if let Some(nonce) = Some(&app).filter(|_| wants_nonce).and_then(|app| FreshNonce::of(app)) {
+                // The middleware tells it.
+                request.extensions_mut().insert(nonce);
+            }
+            let result = result.map(|authenticated| authenticated.who);
             let lacks = |who: &Principal, action: Action| {
                 !who.scopes.iter().any(|scope| scope.action.is_none_or(|own| own == action))
             };
@@ -88,7 +99,7 @@ impl<P: Permission> FromRequest for Authorized<P> {
                         Err(Problem::new(app.refuse_known(&context, &who, refusal).await, context.request_id))
                     }
                 },
-                Err(refusal) => Err(Problem::new(app.refuse_anonymous(&context, refusal).await, context.request_id)),
+                Err(refusal) => Err(Problem::new(refusal, context.request_id)),
             }
         }
         .boxed_local()
@@ -108,7 +119,7 @@ impl FromRequest for Admin {
         let request = request.clone();
         async move {
             let Some(app) = app else { return Err(Problem::new(missing(), context.request_id)) };
-            let result = match presented(&request, "x-admin-token") {
+            let result = match presented(&request, "x-admin-token").and_then(bearer_only) {
                 Ok(token) => app.authenticate_operator(token).await,
                 Err(refusal) => Err(refusal),
             };
@@ -129,27 +140,39 @@ fn missing() -> Refusal {
     )
 }
 
-/// The one token of the request.
-fn presented<'r>(request: &'r HttpRequest, custom: &str) -> Result<&'r str, Refusal> {
+/// No operator's token is bound to a key.
+fn bearer_only((scheme, token): (Scheme, &str)) -> Result<&str, Refusal> {
+    match scheme {
+        Scheme::Bearer => Ok(token),
+        Scheme::Dpop => {
+            Err(Refusal::new(Reason::TokenInvalid, "Send an operator's token as 'Authorization: Bearer <token>'."))
+        }
+    }
+}
+
+/// The one token of the request, and the scheme under which it came.
+fn presented<'r>(request: &'r HttpRequest, custom: &str) -> Result<(Scheme, &'r str), Refusal> {
     let headers = request.headers();
-    let bearer = headers.get_all(AUTHORIZATION).map(|value| bearer(value.to_str().ok()?));
+    let standard = headers.get_all(AUTHORIZATION).map(|value| credentials(value.to_str().ok()?));
     let has_custom = headers.contains_key(custom);
-    let custom = headers.get_all(custom).map(|value| Some(value.to_str().ok()?.trim()));
+    let custom = headers.get_all(custom).map(|value| Some((Scheme::Bearer, value.to_str().ok()?.trim())));
     // Beside the custom header, another scheme is a proxy's business, not a second token.
-    let mut tokens = bearer.filter(|token| token.is_some() || !has_custom).chain(custom);
+    let mut tokens = standard.filter(|token| token.is_some() || !has_custom).chain(custom);
     let token = tokens.next().ok_or_else(missing)?;
     if tokens.any(|other| other != token) {
         return Err(Refusal::new(Reason::TokenInvalid, "The request carries two different tokens. Send one."));
     }
-    token.filter(|token| !token.is_empty()).ok_or_else(|| {
+    token.filter(|(_, token)| !token.is_empty()).ok_or_else(|| {
         Refusal::new(Reason::TokenInvalid, "The token header is malformed. Send 'Authorization: Bearer <token>'.")
     })
 }
 
-/// The token of `Bearer <token>` (RFC 6750 section 2.1).
-fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+/// The token of `Bearer <token>` (RFC 6750 section 2.1) or `DPoP <token>` (RFC 9449 section 7.1).
+fn credentials(value: &str) -> Option<(Scheme, &str)> {
+    let (name, token) = value.split_once(' ')?;
+    let named = |scheme: &str| name.eq_ignore_ascii_case(scheme);
+    let scheme = named("bearer").then_some(Scheme::Bearer).or_else(|| named("dpop").then_some(Scheme::Dpop))?;
+    Some((scheme, token.trim()))
 }
 
 #[cfg(test)]
@@ -160,7 +183,11 @@ mod tests {
 
     fn read(headers: &[(&'static str, &'static str)]) -> Result<String, Reason> {
         let request = headers.iter().fold(TestRequest::default(), |request, header| request.append_header(*header));
-        presented(&request.to_http_request(), "x-workflow-token").map(str::to_owned).map_err(|refusal| refusal.reason)
+        let token = |(scheme, token): (Scheme, &str)| match scheme {
+            Scheme::Bearer => token.to_owned(),
+            Scheme::Dpop => format!("dpop:{token}"),
+        };
+        presented(&request.to_http_request(), "x-workflow-token").map(token).map_err(|refusal| refusal.reason)
     }
 
     #[test]
@@ -172,5 +199,8 @@ mod tests {
         assert_eq!(read(&[("authorization", "Bearer b"), custom]), Err(Reason::TokenInvalid));
         assert_eq!(read(&[("authorization", "Bearer b"), basic, custom]), Err(Reason::TokenInvalid));
         assert_eq!(read(&[]), Err(Reason::TokenMissing));
+        assert_eq!(read(&[("authorization", "dpop a")]), Ok("dpop:a".into()));
+        assert_eq!(read(&[("authorization", "DPoP a"), custom]), Err(Reason::TokenInvalid), "one scheme or the other");
+        assert_eq!(read(&[("authorization", "DPoP a"), ("authorization", "Bearer a")]), Err(Reason::TokenInvalid));
     }
 }

@@ -74,7 +74,7 @@ pub(super) fn gather(request: &ServiceRequest) -> Context {
         request_id: request_id(request, app.map(|app| app.as_ref())),
         route: "other",
         method: method(request.method().as_str()),
-        source: source(request, proxies.map(|proxies| proxies.0.as_slice()).unwrap_or_default()),
+        source: source(request, proxies.map(|proxies| proxies.trusted.as_slice()).unwrap_or_default()),
         body: None,
         object: None,
         started: app.map_or(jiff::Timestamp::UNIX_EPOCH, |app| app.clock.now()),

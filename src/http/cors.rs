@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::domain::ids::AppName;
 
 const REQUEST_HEADERS: &str =
-    "authorization, content-type, idempotency-key, traceparent, x-request-id, x-workflow-token";
+    "authorization, content-type, dpop, idempotency-key, traceparent, x-request-id, x-workflow-token";
 
 /// Answers a preflight.
 pub(super) async fn preflight(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
@@ -46,7 +46,9 @@ pub(super) fn allow(app: &App, asking: Option<&AppName>, origin: &HeaderValue, h
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         headers.insert(
             ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("ratelimit, ratelimit-policy, retry-after, x-request-id, www-authenticate"),
+            HeaderValue::from_static(
+                "dpop-nonce, ratelimit, ratelimit-policy, retry-after, x-request-id, www-authenticate",
+            ),
         );
     }
 }

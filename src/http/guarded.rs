@@ -43,6 +43,11 @@ impl<T> Guarded<T> {
         Self { io, due: None, alarm: None, answered: ANSWERED, taken: TAKEN }
     }
 
+    /// The connection itself.
+    pub(super) fn get_ref(&self) -> &T {
+        &self.io
+    }
+
     /// The error where something is overdue; otherwise this task is woken when it is.
     fn overdue(&mut self, context: &mut Context<'_>) -> Option<io::Error> {
         let due = match self.due? {

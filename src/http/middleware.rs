@@ -19,6 +19,7 @@ use crate::domain::ids::AppName;
 
 use super::admission::{self, Places};
 use super::endpoint::Endpoint;
+use super::possession::FreshNonce;
 use super::{context, cors, limits, query};
 
 /// The name of the id header, in and out.
@@ -94,6 +95,7 @@ async fn around<B: MessageBody + 'static>(
         allow_origin(&mut response, &origin);
     }
     let standing = response.request().extensions_mut().remove::<Standing>();
+    let nonce = response.request().extensions_mut().remove::<FreshNonce>();
     if app.is_some_and(|app| app.is_draining()) {
         // Whoever keeps the connection would meet its end with a later request.
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
@@ -101,6 +103,9 @@ async fn around<B: MessageBody + 'static>(
     let headers = response.headers_mut();
     if let Some(standing) = standing {
         limits::tell(&standing, headers);
+    }
+    if let Some(nonce) = nonce {
+        nonce.tell(headers);
     }
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         headers.insert(REQUEST_ID, id);

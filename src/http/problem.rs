@@ -13,6 +13,8 @@ use serde::Serialize;
 
 use crate::domain::refusal::{Reason, Refusal};
 
+use super::possession::challenges;
+
 /// A refusal on its way to the client.
 #[derive(Debug)]
 pub struct Problem {
@@ -112,16 +114,10 @@ impl ResponseError for Problem {
             answer.insert_header((ALLOW, methods.as_str()));
         }
         if reason.status() == 401 {
-            answer.insert_header((WWW_AUTHENTICATE, challenge(reason)));
+            for challenge in challenges(reason) {
+                answer.append_header((WWW_AUTHENTICATE, challenge));
+            }
         }
         answer.body(serde_json::to_vec(&document).unwrap_or_default())
-    }
-}
-
-/// RFC 6750 section 3: no error code where no token was sent.
-fn challenge(reason: Reason) -> &'static str {
-    match reason {
-        Reason::TokenMissing => "Bearer realm=\"vestibule\"",
-        _ => "Bearer realm=\"vestibule\", error=\"invalid_token\"",
     }
 }

@@ -4,11 +4,12 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_http::{HttpService, Protocol, Request};
+use actix_http::{Extensions, HttpService, Protocol, Request};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_tls::accept::TlsError as AcceptError;
 use actix_tls::accept::rustls_0_23::{Acceptor, TlsStream};
 use actix_web::dev::{AppConfig, Server, ServerHandle};
+use actix_web::http::header::HeaderName;
 use actix_web::middleware::from_fn;
 use actix_web::rt::net::TcpStream;
 use actix_web::{App as ActixApp, web};
@@ -19,14 +20,25 @@ use crate::app::App;
 
 use super::admin::Metrics;
 use super::admission::Places;
+use super::client_certificates::MayKnowPeer;
 use super::endpoint::Endpoint;
 use super::events::Push;
 use super::guarded::Guarded;
 use super::tls::{CertificateReloader, TlsError};
 use super::{admin, middleware, public};
 
-/// Proxies whose `X-Forwarded-For` is believed.
-pub(super) struct Proxies(pub(super) Vec<IpAddr>);
+/// Proxies whose `X-Forwarded-For` is believed, and the header in which they tell the client's certificate.
+pub(super) struct Proxies {
+    pub(super) trusted: Vec<IpAddr>,
+    pub(super) certificate_header: Option<HeaderName>,
+}
+
+impl Proxies {
+    /// Whether this is one of them. A listener for both protocols tells IPv4 peers as `::ffff:a.b.c.d`.
+    pub(super) fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted.iter().any(|proxy| proxy.to_canonical() == peer.to_canonical())
+    }
+}
 
 /// Where and how to listen.
 pub struct Listener {
@@ -36,6 +48,8 @@ pub struct Listener {
     pub tls: Option<Arc<CertificateReloader>>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpAddr>,
+    /// The header in which they tell the client's certificate.
+    pub client_certificate_header: Option<HeaderName>,
     /// Connections at the same time; further ones wait to be accepted.
     pub connections: usize,
 }
@@ -106,6 +120,7 @@ macro_rules! http {
             .keep_alive(KEEP_ALIVE)
             .client_request_timeout(HEAD)
             .client_disconnect_timeout(LINGER)
+            .on_connect_ext(tell_peer)
             .finish(map_config(
                 IntoServiceFactory::<_, Request>::into_factory($factory())
                     .map_err(|error: actix_web::Error| error.error_response()),
@@ -166,6 +181,13 @@ impl Fresh {
     }
 }
 
+/// Leaves the peer's certificate with its connection, for every request on it.
+fn tell_peer<T: MayKnowPeer>(io: &Guarded<T>, data: &mut Extensions) {
+    if let Some(certificate) = io.get_ref().peer_certificate() {
+        data.insert(certificate);
+    }
+}
+
 /// What bounds the servers.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -198,8 +220,11 @@ impl Servers {
         let app = web::Data::from(app);
         let push = web::Data::new(push);
         let metrics = web::Data::new(Metrics(metrics));
-        let public_proxies = web::Data::new(Proxies(public.listener.trusted_proxies.clone()));
-        let admin_proxies = web::Data::new(Proxies(admin.listener.trusted_proxies.clone()));
+        let proxies = |listener: &Listener| {
+            let certificate_header = listener.client_certificate_header.clone();
+            web::Data::new(Proxies { trusted: listener.trusted_proxies.clone(), certificate_header })
+        };
+        let (public_proxies, admin_proxies) = (proxies(&public.listener), proxies(&admin.listener));
         let public = {
             let app = app.clone();
             serve!(public, bounds.grace, move || {

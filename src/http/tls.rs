@@ -14,12 +14,19 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_util::sync::CancellationToken;
 
+use crate::identity::ClientCertificates;
+
+use super::client_certificates::verifier;
+
 /// Why certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The files hold no certificate and key in PEM.
     #[error("cannot read {0}: {1}")]
     File(PathBuf, rustls::pki_types::pem::Error),
+    /// The file of authorities for clients' certificates holds none that can be used.
+    #[error("{0} holds no authority that can be used: {1}")]
+    Authorities(PathBuf, String),
     /// Certificate and key do not belong together, or are of no supported kind.
     #[error("certificate and key cannot be used: {0}")]
     Unusable(#[from] rustls::Error),
@@ -30,29 +37,32 @@ pub enum TlsError {
 pub struct CertificateReloader {
     certificate: PathBuf,
     key: PathBuf,
+    clients: ClientCertificates,
     current: ArcSwap<CertifiedKey>,
 }
 
 impl CertificateReloader {
-    /// Reads certificate and key.
+    /// Reads certificate and key; `clients` says whether clients are asked for theirs.
     ///
     /// # Errors
     /// [`TlsError`] where they cannot be used; a listener never starts without.
-    pub fn open(certificate: PathBuf, key: PathBuf) -> Result<Arc<Self>, TlsError> {
+    pub fn open(certificate: PathBuf, key: PathBuf, clients: ClientCertificates) -> Result<Arc<Self>, TlsError> {
         let current = ArcSwap::from_pointee(read(&certificate, &key)?);
-        Ok(Arc::new(Self { certificate, key, current }))
+        Ok(Arc::new(Self { certificate, key, clients, current }))
     }
 
     /// TLS 1.2 and 1.3, HTTP/1.1 only.
     ///
     /// # Errors
-    /// [`TlsError`] where the crypto provider has no common protocol version.
+    /// [`TlsError`] where the crypto provider has no common protocol version, or the authorities for clients' certificates
+    /// cannot be read.
     pub fn server_config(self: &Arc<Self>) -> Result<ServerConfig, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let resolver: Arc<dyn ResolvesServerCert> = Arc::clone(self) as _;
+        let clients = verifier(&self.clients, &provider)?;
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_cert_resolver(resolver);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(config)

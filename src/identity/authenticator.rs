@@ -14,9 +14,12 @@ use moka::sync::Cache;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::changes::Changes;
+use super::dpop::{ProofError, Proofs, ShownProof, VerifyError};
+use super::evidence::{Evidence, Scheme};
 use super::token::{self, Identity, PresentedToken, Token, TokenKind};
 use super::wrong_secrets::{WrongSecretCounter, WrongSecrets};
 use crate::clock::Clock;
+use crate::domain::binding::Binding;
 use crate::domain::ids::TokenId;
 use crate::domain::principal::{Operator, Principal};
 use crate::domain::refusal::{Reason, Refusal};
@@ -37,9 +40,36 @@ pub enum AuthError {
     /// The token is not accepted.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The token is good, and whoever sends it has not proven to hold its key: perhaps a thief.
+    #[error("{1}")]
+    Unproven(Arc<Principal>, Refusal),
     /// Nobody could look.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<ProofError> for AuthError {
+    fn from(error: ProofError) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+impl From<VerifyError> for AuthError {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Proof(error) => error.into(),
+            VerifyError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+/// A workflow whose token was accepted.
+#[derive(Clone, Debug)]
+pub struct Authenticated {
+    /// Who asks.
+    pub who: Arc<Principal>,
+    /// Whether the answer should carry a new nonce for DPoP proofs.
+    pub renew_nonce: bool,
 }
 
 /// Checks tokens. One for each process, shared by both listeners.
@@ -50,6 +80,7 @@ pub struct Authenticator {
     /// One look-up at a time for each token.
     gates: Cache<TokenId, Arc<Mutex<()>>>,
     changes: Changes,
+    proofs: Proofs,
     /// Counts the revocations of this process: what was read before the last one is not remembered.
     revocations: AtomicU64,
     wrong_secrets: WrongSecretCounter,
@@ -75,9 +106,10 @@ enum Who {
 }
 
 impl Authenticator {
-    /// An authenticator in front of `store`.
-    pub fn new(store: Arc<dyn Store>, clock: Clock) -> Self {
+    /// An authenticator in front of `store`; `proofs` are those of bound tokens.
+    pub fn new(store: Arc<dyn Store>, clock: Clock, proofs: Proofs) -> Self {
         Self {
+            proofs,
             changes: Changes::new(store.clone()),
             store,
             clock,
@@ -88,21 +120,80 @@ impl Authenticator {
         }
     }
 
-    /// The workflow whose token this is.
+    /// The workflow whose token this is. A token that is bound to a key is accepted with the proof alone that the sender of
+    /// the request holds it; `evidence` is looked at for no other.
     ///
     /// # Errors
-    /// [`AuthError::Refused`] with `token_invalid`, `token_expired` or `token_revoked`; [`AuthError::Store`] where the
-    /// store could not be asked.
-    pub async fn workflow(&self, presented: &str) -> Result<Arc<Principal>, AuthError> {
-        let presented = parse(presented)?;
+    /// [`AuthError::Refused`] with `token_invalid`, `token_expired` or `token_revoked`; [`AuthError::Unproven`] with
+    /// `dpop_proof_invalid`, `dpop_nonce_required` or `certificate_mismatch`; [`AuthError::Store`] where the store could not
+    /// be asked.
+    pub async fn workflow(&self, token: &str, evidence: &dyn Evidence) -> Result<Authenticated, AuthError> {
+        let presented = parse(token)?;
         if presented.kind == TokenKind::Operator {
             let detail = "this is an operator's token; send the workflow's, which starts with vst_live_ or vst_test_";
             return Err(Refusal::new(Reason::TokenInvalid, detail).into());
         }
         let remembered = self.look_up(&presented.id).await?;
-        match &self.known(&presented, &remembered)?.who {
-            Who::Workflow(principal) => Ok(principal.clone()),
-            Who::Operator(_) => Err(token::invalid().into()),
+        let known = self.known(&presented, &remembered)?;
+        let Who::Workflow(who) = &known.who else { return Err(token::invalid().into()) };
+        let who = Arc::clone(who);
+        match (&known.record.binding, evidence.scheme()) {
+            (None, Scheme::Bearer) => Ok(Authenticated { who, renew_nonce: false }),
+            (None, Scheme::Dpop) => {
+                let detail = "this token is bound to no key; send it as Authorization: Bearer <token>";
+                Err(Refusal::new(Reason::TokenInvalid, detail).into())
+            }
+            // Apart, so that tokens that are not bound do not carry the room for it.
+            (Some(binding), _) => match Box::pin(self.prove(binding, token, evidence)).await {
+                Ok(renew_nonce) => Ok(Authenticated { who, renew_nonce }),
+                Err(AuthError::Refused(refusal)) => Err(AuthError::Unproven(who, refusal)),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    /// The workflow whose token this is, for a request that shows it as a thing to be exchanged or narrowed and not as its
+    /// own credential: where it is bound, `proven` is the key that the request has proven to hold.
+    ///
+    /// # Errors
+    /// As for [`Authenticator::workflow`].
+    pub async fn subject(&self, token: &str, proven: Option<&Binding>) -> Result<Arc<Principal>, AuthError> {
+        let presented = parse(token)?;
+        let remembered = self.look_up(&presented.id).await?;
+        let known = self.known(&presented, &remembered)?;
+        let Who::Workflow(who) = &known.who else { return Err(token::invalid().into()) };
+        match (&known.record.binding, proven) {
+            (None, _) => {}
+            (Some(own), Some(proven)) if own == proven => {}
+            (Some(Binding::Dpop(_)), None) => return Err(ProofError::Missing.into()),
+            (Some(Binding::Dpop(_)), Some(_)) => return Err(ProofError::OtherKey.into()),
+            (Some(Binding::Certificate(_)), _) => return Err(other_certificate().into()),
+        }
+        Ok(Arc::clone(who))
+    }
+
+    /// Proofs of possession.
+    pub fn proofs(&self) -> &Proofs {
+        &self.proofs
+    }
+
+    /// Whether the request proves to hold the key; answers whether it needs a new nonce.
+    async fn prove(&self, binding: &Binding, token: &str, evidence: &dyn Evidence) -> Result<bool, AuthError> {
+        match (binding, evidence.scheme()) {
+            (Binding::Dpop(_), Scheme::Bearer) => Err(ProofError::Bearer.into()),
+            (Binding::Dpop(key), Scheme::Dpop) => {
+                let (proof, method, path) = (evidence.proof()?, evidence.method(), evidence.path());
+                let shown = ShownProof { proof, method, path, token: Some(token), key: Some(key) };
+                Ok(self.proofs.verify(&shown).await?.renew)
+            }
+            (Binding::Certificate(own), Scheme::Bearer) => match evidence.certificate()? {
+                Some(shown) if shown.is(own) => Ok(false),
+                _ => Err(other_certificate().into()),
+            },
+            (Binding::Certificate(_), Scheme::Dpop) => {
+                let detail = "this token is bound to a certificate; send it as Authorization: Bearer <token>";
+                Err(Refusal::new(Reason::TokenInvalid, detail).into())
+            }
         }
     }
 
@@ -218,6 +309,13 @@ impl Authenticator {
 /// hang its callers one after the other.
 pub(super) async fn turn(gate: &Mutex<()>) -> Option<MutexGuard<'_, ()>> {
     tokio::time::timeout(PATIENCE, gate.lock()).await.ok()
+}
+
+fn other_certificate() -> Refusal {
+    token::refusal(
+        Reason::CertificateMismatch,
+        "this token is bound to a client certificate, and the request came with none or with another one",
+    )
 }
 
 fn parse(presented: &str) -> Result<PresentedToken, Refusal> {

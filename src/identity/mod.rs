@@ -7,10 +7,18 @@
 
 mod authenticator;
 mod changes;
+mod client_certificates;
+mod dpop;
+mod evidence;
+mod nonce_keys;
 pub mod oidc;
 mod token;
 mod wrong_secrets;
 
-pub use authenticator::{AuthError, Authenticator, MAX_AGE};
+pub use authenticator::{AuthError, Authenticated, Authenticator, MAX_AGE};
+pub use client_certificates::ClientCertificates;
+pub use dpop::{ALGORITHMS, NonceKeys, ProofError, ProofRules, Proofs, Proven, ShownProof, VerifyError};
+pub use evidence::{Evidence, Scheme};
+pub use nonce_keys::StoredNonceKeys;
 pub use token::{Identity, PresentedToken, Token, TokenError, TokenKind, verify};
 pub use wrong_secrets::WrongSecrets;

@@ -156,7 +156,7 @@ impl Identity {
                     environment: *environment,
                     scopes: scopes.clone().into(),
                     subject: subject.clone(),
-                    possession: None,
+                    possession: record.binding.map(|binding| binding.possession()),
                 })
             }
             TokenHolder::Operator { name, roles } => Identity::Operator(Operator {

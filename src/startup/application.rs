@@ -75,12 +75,14 @@ impl Application {
             address: config.public.listen,
             tls: public_tls,
             trusted_proxies: config.public.trusted_proxies.clone(),
+            client_certificate_header: config.public.client_certificate_header.as_deref().and_then(|n| n.parse().ok()),
             connections: public_most,
         })?;
         let admin = Bound::new(Listener {
             address: config.admin.listen,
             tls: admin_tls,
             trusted_proxies: config.admin.trusted_proxies.clone(),
+            client_certificate_header: None,
             connections: admin_most,
         })?;
         let mut embedded = match &config.embedded {
@@ -207,7 +209,8 @@ fn certificate(
     all: &mut Vec<Arc<CertificateReloader>>,
 ) -> Result<Option<Arc<CertificateReloader>>, TlsError> {
     let Some(tls) = tls else { return Ok(None) };
-    let reloader = CertificateReloader::open(tls.certificate.clone(), tls.key.clone())?;
+    let reloader =
+        CertificateReloader::open(tls.certificate.clone(), tls.key.clone(), tls.client_certificates.clone())?;
     all.push(Arc::clone(&reloader));
     Ok(Some(reloader))
 }

@@ -21,8 +21,8 @@ use crate::app::{AnonymousRefusals, App, HealthBoard, LimitRefusals, ScannerStat
 use crate::audit::JsonLines;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::identity::Authenticator;
 use crate::identity::oidc::Issuers;
+use crate::identity::{Authenticator, Proofs, StoredNonceKeys};
 use crate::limits::Limiter;
 use crate::limits::redis::{RedisLimits, RedisOptions, RedisUrl};
 use crate::policy::{Mistake, Policies};
@@ -118,9 +118,11 @@ async fn core_with(
     });
     let store = open_store(config, &clock, on_commit).await?;
     let issuers = Issuers::new(&config.identity.issuers, clock.clone());
+    let keys = Arc::new(StoredNonceKeys::open(Arc::clone(&store), &clock).await?);
+    let proofs = Proofs::new(Arc::clone(&store), clock.clone(), &public_url, config.identity.dpop.into(), keys);
     let app = App {
         issuers: issuers.map_err(|error| StartError::Identity(error.to_string()))?,
-        authenticator: Authenticator::new(Arc::clone(&store), clock.clone()),
+        authenticator: Authenticator::new(Arc::clone(&store), clock.clone(), proofs),
         store,
         policies,
         targets: Arc::new(targets),

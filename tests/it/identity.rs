@@ -13,6 +13,7 @@ use vestibule::identity::{AuthError, Authenticator, MAX_AGE, Token, TokenKind};
 use vestibule::store::sqlite::{SqliteOptions, SqliteStore};
 use vestibule::store::{CreateOutcome, IdentityStore, TokenHolder, TokenRecord};
 
+use crate::possession::{Nothing, proofs};
 use crate::store_conformance::Bench;
 
 const LIVE: TokenKind = TokenKind::Workflow(Environment::Live);
@@ -30,7 +31,8 @@ impl Gateway {
         let path = dir.path().join("vestibule.db");
         let store = Arc::new(SqliteStore::open(&path, SqliteOptions::default(), None).unwrap());
         let bench = Bench::new(store.clone());
-        let authenticator = Authenticator::new(store, bench.clock.clone());
+        let authenticator =
+            Authenticator::new(Arc::clone(&store) as _, bench.clock.clone(), proofs(store, &bench.clock));
         Self { bench, authenticator, path, _dir: dir }
     }
 
@@ -45,9 +47,9 @@ impl Gateway {
     }
 
     async fn refused(&self, presented: &str) -> Option<Reason> {
-        match self.authenticator.workflow(presented).await {
+        match self.authenticator.workflow(presented, &Nothing).await {
             Ok(_) => None,
-            Err(AuthError::Refused(refusal)) => Some(refusal.reason),
+            Err(AuthError::Refused(refusal) | AuthError::Unproven(_, refusal)) => Some(refusal.reason),
             Err(error) => panic!("{error}"),
         }
     }
@@ -58,7 +60,7 @@ async fn a_token_opens_for_its_own_kind_only() {
     let gateway = Gateway::start();
     let (live, record) = gateway.issue(LIVE).await;
     let (admin, _) = gateway.issue(TokenKind::Operator).await;
-    let principal = gateway.authenticator.workflow(live.expose()).await.unwrap();
+    let principal = gateway.authenticator.workflow(live.expose(), &Nothing).await.unwrap().who;
     assert_eq!(
         (&principal.token, principal.app.as_str(), principal.environment),
         (&record.id, "where2eat", Environment::Live)

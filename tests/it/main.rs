@@ -46,6 +46,7 @@ mod oidc;
 mod operations;
 mod policy;
 mod policy_diff;
+mod possession;
 mod quota;
 mod recovery;
 mod reload;

@@ -69,6 +69,10 @@ pub(in crate::http) struct NewTokenBody {
     scopes: Option<Vec<String>>,
     /// The person on whose behalf the workflow acts; classes that are regulated ask for one.
     subject: Option<SubjectBody>,
+    /// The key that whoever sends the token must prove to hold: `jkt:` and the thumbprint of a DPoP key (RFC 9449), or
+    /// `x5t#S256:` and that of a client certificate (RFC 8705). None where absent.
+    #[schema(example = "jkt:0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I")]
+    binding: Option<String>,
     /// Makes an admin token for an operator of this name instead.
     operator: Option<String>,
     /// What the operator may do: `viewer`, `reviewer`, `provisioner`, `admin` (the default).
@@ -87,7 +91,8 @@ impl TryFrom<NewTokenBody> for NewToken {
         }
         if let Some(name) = body.operator {
             let workflows = [body.app, body.workflow, body.owner, body.environment];
-            if workflows.iter().any(Option::is_some) || body.scopes.is_some() || body.subject.is_some() {
+            let others = body.scopes.is_some() || body.subject.is_some() || body.binding.is_some();
+            if workflows.iter().any(Option::is_some) || others {
                 let text = "an operator has a name and perhaps expiresAt; scopes and the like are a workflow's";
                 return Err(invalid("operator", text));
             }
@@ -134,6 +139,7 @@ impl TryFrom<NewTokenBody> for NewToken {
                 .map(|scope| scope.parse().map_err(|error| invalid("scopes", error)))
                 .collect::<Result<_, _>>()?,
             subject: body.subject.map(Subject::try_from).transpose().map_err(|error| invalid("subject", error))?,
+            binding: body.binding.map(|own| own.parse()).transpose().map_err(|error| invalid("binding", error))?,
             expires_at: body.expires_at,
         })
     }
@@ -157,6 +163,9 @@ pub(in crate::http) struct TokenView {
     scopes: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<SubjectBody>,
+    /// The key that whoever sends the token must prove to hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    binding: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     operator: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -181,6 +190,7 @@ impl From<&TokenRecord> for TokenView {
             environment: None,
             scopes: Vec::new(),
             subject: None,
+            binding: record.binding.map(|binding| binding.to_string()),
             operator: None,
             roles: Vec::new(),
             created_at: record.created_at,
@@ -330,6 +340,7 @@ mod tests {
             r#""owner":"o""#,
             r#""subject":{"user":"u"}"#,
             r#""environment":"test""#,
+            r#""binding":"jkt:0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I""#,
             r#""scopes":["storage:*:a:read"]"#,
         ] {
             let refusal = read(&format!(r#"{{"operator":"ada",{field}}}"#)).unwrap_err();

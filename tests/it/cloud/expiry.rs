@@ -74,10 +74,11 @@ impl Still {
             environment: Environment::Live,
             scopes: Vec::new(),
             subject: None,
+            binding: None,
             expires_at: None,
         };
         let created = app.create_token(&context(&app), &operator, Ok(new)).await.unwrap();
-        let who = app.authenticate(created.token.expose()).await.unwrap();
+        let who = app.authenticator.workflow(created.token.expose(), &crate::possession::Nothing).await.unwrap().who;
         let jobs = Arc::new(Jobs::new(Arc::clone(&app), inspector));
         let lanes = [Lane::inspection(Arc::clone(&jobs)), Lane::storage(jobs, 4)];
         let store = app.targets.store(&"cloud".parse().unwrap()).unwrap();
