@@ -20,7 +20,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("limits", &["clock", "domain"]),
     ("app", &["audit", "clock", "domain", "fault", "identity", "limits", "policy", "storage", "store"]),
     ("worker", &["app", "backoff", "clock", "domain", "fault", "policy", "storage", "store"]),
-    ("http", &["app", "clock", "domain", "policy", "store"]),
+    ("http", &["app", "clock", "domain", "identity", "policy", "store"]),
     ("config", &["domain", "identity", "limits", "storage", "store", "telemetry", "worker"]),
     (
         "startup",
