@@ -35,7 +35,7 @@ pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
     let (config, mut mistakes) = deserialize(root);
     mistakes.extend(config.iter().flat_map(super::validate::mistakes));
     match config {
-        Some(config) if mistakes.is_empty() => Ok(config),
+        Some(config) if mistakes.is_empty() => Ok(Config { source: file.map(Path::to_owned), ..config }),
         _ => Err(ConfigError(mistakes)),
     }
 }

@@ -63,6 +63,9 @@ pub struct Config {
     pub embedded: Option<EmbeddedSettings>,
     /// Keys of storage accounts, by the name that `targets.toml` uses.
     pub credentials: BTreeMap<String, Credentials>,
+    /// The file that this was read from, to be read again.
+    #[serde(skip)]
+    pub source: Option<PathBuf>,
 }
 
 /// `[public]`.

@@ -1,19 +1,21 @@
-//! SIGHUP: policies, certificates and the audit file are read again, without a request that fails.
+//! SIGHUP: policies, the storage's keys, certificates and the audit file are read again, without a request that fails.
 //!
 //! A policy set is put in force as a whole or not at all, and only after that was recorded; the running one stays where the
 //! new one has mistakes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, OpenTarget};
 use crate::audit::JsonLines;
-use crate::config::Config;
+use crate::config::{self, Config, ConfigError};
 use crate::domain::audit::{AuditAction, AuditEntry, Outcome};
 use crate::domain::target::Target;
 use crate::http::CertificateReloader;
 use crate::policy::PolicySet;
+use crate::storage::credentials::Credentials;
 use crate::storage::embedded::EmbeddedServer;
 use crate::store::StoreError;
 
@@ -83,8 +85,18 @@ impl Reload<'_> {
         if !moved.is_empty() {
             return Err(moved);
         }
-        let open = open_targets(&set, &self.config.credentials, self.embedded, &self.app.clock).await?;
+        let credentials = self.next_credentials().await?;
+        let open = open_targets(&set, &credentials, self.embedded, &self.app.clock).await?;
         Ok((set, open))
+    }
+
+    /// The storage's keys as the configuration has them now. Everything else in it is read at the start alone.
+    async fn next_credentials(&self) -> Result<BTreeMap<String, Credentials>, Vec<String>> {
+        let Some(source) = self.config.source.clone() else { return Ok(self.config.credentials.clone()) };
+        let config = tokio::task::spawn_blocking(move || config::load(Some(&source)));
+        let config =
+            config.await.map_err(|error| vec![error.to_string()])?.map_err(|ConfigError(mistakes)| mistakes)?;
+        Ok(config.credentials)
     }
 }
 

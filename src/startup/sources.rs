@@ -55,7 +55,12 @@ async fn sqs(
 ) -> Result<SqsQueue, String> {
     let provider = match named(source.credentials.as_deref(), credentials)? {
         Some(Credentials::AccessKey(key)) => CredentialSource::fixed(key).provider(),
-        Some(Credentials::AccountKey(_)) => return Err("SQS needs access_key_id and secret_access_key".into()),
+        Some(Credentials::AccessKeyFile(path)) => {
+            CredentialSource::file(path).map_err(|error| error.to_string())?.provider()
+        }
+        Some(Credentials::AccountKey(_) | Credentials::AccountKeyFile(_)) => {
+            return Err("SQS needs access_key_id and secret_access_key".into());
+        }
         None => CredentialSource::default_chain(&source.region, clock.clone())
             .await
             .map_err(|error| error.to_string())?

@@ -6,6 +6,7 @@
 //! Absent on purpose: any way to write a secret back out, and any fallback from configured keys to the default chain.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -15,11 +16,13 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+use super::key_file::{self, KeyFileError, Watch};
 use super::{MintError, StorageError};
 use crate::clock::Clock;
 
-/// One `[credentials.<name>]` entry: an S3 access key (`access_key_id`, `secret_access_key`, optional `session_token`)
-/// or an Azure storage account's key (`account_key`).
+/// One `[credentials.<name>]` entry: an S3 access key (`access_key_id`, `secret_access_key`, optional `session_token`),
+/// an Azure storage account's key (`account_key`), or a file that holds one of them and is read again when it changes
+/// (`access_key_file`, `account_key_file`; see [`super::key_file`]).
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "Entry")]
 pub enum Credentials {
@@ -27,6 +30,10 @@ pub enum Credentials {
     AccessKey(AccessKey),
     /// The base64 key of an Azure storage account.
     AccountKey(SecretString),
+    /// A file with the keys of an S3 user or role.
+    AccessKeyFile(PathBuf),
+    /// A file with the base64 key of an Azure storage account.
+    AccountKeyFile(PathBuf),
 }
 
 /// Keys of an S3 user or role.
@@ -48,28 +55,45 @@ struct Entry {
     secret_access_key: Option<SecretString>,
     session_token: Option<SecretString>,
     account_key: Option<SecretString>,
+    access_key_file: Option<PathBuf>,
+    account_key_file: Option<PathBuf>,
 }
 
 /// An entry that is for no provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("credentials are either access_key_id with secret_access_key (S3) or account_key alone (Azure)")]
+#[error(
+    "credentials are access_key_id with secret_access_key or access_key_file alone (S3), or account_key or \
+     account_key_file alone (Azure)"
+)]
 pub struct CredentialsError;
 
 impl TryFrom<Entry> for Credentials {
     type Error = CredentialsError;
 
     fn try_from(entry: Entry) -> Result<Self, CredentialsError> {
-        match entry {
-            Entry { access_key_id: Some(id), secret_access_key: Some(secret), session_token, account_key: None }
-                if !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) =>
-            {
-                Ok(Self::AccessKey(AccessKey { access_key_id: id, secret_access_key: secret, session_token }))
+        let Entry { access_key_id, secret_access_key, session_token, account_key, access_key_file, account_key_file } =
+            entry;
+        let access_key = match (access_key_id, secret_access_key, session_token) {
+            (Some(access_key_id), Some(secret_access_key), session_token) if AccessKey::is_id(&access_key_id) => {
+                Some(AccessKey { access_key_id, secret_access_key, session_token })
             }
-            Entry { access_key_id: None, secret_access_key: None, session_token: None, account_key: Some(key) } => {
-                Ok(Self::AccountKey(key))
-            }
+            (None, None, None) => None,
+            _ => return Err(CredentialsError),
+        };
+        match (access_key, account_key, access_key_file, account_key_file) {
+            (Some(key), None, None, None) => Ok(Self::AccessKey(key)),
+            (None, Some(key), None, None) => Ok(Self::AccountKey(key)),
+            (None, None, Some(file), None) => Ok(Self::AccessKeyFile(file)),
+            (None, None, None, Some(file)) => Ok(Self::AccountKeyFile(file)),
             _ => Err(CredentialsError),
         }
+    }
+}
+
+impl AccessKey {
+    /// Whether this can be the public half: it goes into addresses and logs as it is.
+    pub(super) fn is_id(text: &str) -> bool {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
     }
 }
 
@@ -151,6 +175,31 @@ impl CredentialSource {
     /// Temporary keys that end at `expires_at` and are not renewed.
     pub fn temporary(key: &AccessKey, expires_at: Timestamp) -> Arc<Self> {
         Arc::new(Self { current: ArcSwapOption::from_pointee(Snapshot::new(key, Some(expires_at))) })
+    }
+
+    /// The keys in a file, which is read again when it changes: within [`super::key_file::LOOK`], as long as somebody owns
+    /// the source.
+    ///
+    /// # Errors
+    /// [`KeyFileError`] where the file holds no keys now.
+    pub fn file(path: &Path) -> Result<Arc<Self>, KeyFileError> {
+        let (source, watch) = Self::watched(path)?;
+        watch.start();
+        Ok(source)
+    }
+
+    fn watched(path: &Path) -> Result<(Arc<Self>, Watch<Self>), KeyFileError> {
+        fn read(path: &Path, contents: &SecretString) -> Result<Snapshot, KeyFileError> {
+            key_file::access_key(path, contents).map(|(key, expires_at)| Snapshot::new(&key, expires_at))
+        }
+        let contents = key_file::read(path)?;
+        let source = Arc::new(Self { current: ArcSwapOption::from_pointee(read(path, &contents)?) });
+        let take = |source: &Self, path: &Path, contents: &SecretString| {
+            source.current.store(Some(Arc::new(read(path, contents)?)));
+            Ok(())
+        };
+        let watch = Watch::new(path, &contents, &source, take);
+        Ok((source, watch))
     }
 
     /// The default chain of the AWS SDKs: environment, profile, web identity, container, instance. A background task
@@ -275,8 +324,16 @@ mod tests {
         assert!(matches!(s3, Credentials::AccessKey(_)));
         let azure: Credentials = toml::from_str("account_key = 'aHVzaA=='").unwrap();
         assert!(matches!(azure, Credentials::AccountKey(_)));
+        let file: Credentials = toml::from_str("access_key_file = '/run/keys/s3.json'").unwrap();
+        assert!(matches!(file, Credentials::AccessKeyFile(_)));
+        let file: Credentials = toml::from_str("account_key_file = '/run/keys/account'").unwrap();
+        assert!(matches!(file, Credentials::AccountKeyFile(_)));
         for text in [
             "",
+            "access_key_file = '/a'\naccount_key_file = '/b'",
+            "access_key_file = '/a'\naccess_key_id = 'test'",
+            "access_key_id = 'test'\nsecret_access_key = 'hush'\naccess_key_file = '/a'",
+            "account_key = 'aHVzaA=='\naccount_key_file = '/b'",
             "access_key_id = 'test'",
             "secret_access_key = 'hush'",
             "access_key_id = ''\nsecret_access_key = 'hush'",
@@ -300,6 +357,42 @@ mod tests {
         let printed = format!("{key:?} {:?} {source:?}", Credentials::AccessKey(key.clone()));
         assert!(printed.contains("AKIAEXAMPLE") && !printed.contains("hush"), "{printed}");
         assert!(!format!("{:?}", Credentials::AccountKey("hush".into())).contains("hush"));
+    }
+
+    #[test]
+    fn a_changed_file_changes_the_keys_and_a_broken_one_leaves_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s3.json");
+        let write = |id: &str, secret: &str| {
+            let text = format!(r#"{{"Version":1,"AccessKeyId":"{id}","SecretAccessKey":"{secret}"}}"#);
+            std::fs::write(&path, text).unwrap();
+        };
+        assert!(CredentialSource::watched(&path).is_err(), "a server that cannot sign says so at start");
+        write("FIRST", "one");
+        let (source, mut watch) = CredentialSource::watched(&path).unwrap();
+        let held = || {
+            let current = source.current().unwrap();
+            let held = current.as_ref().unwrap();
+            (held.access_key_id.clone(), held.secret().to_owned(), Arc::as_ptr(held))
+        };
+        let first = held();
+        assert!(watch.look());
+        assert_eq!(held(), first, "an unchanged file keeps its signing key");
+        write("SECOND", "two");
+        assert!(watch.look());
+        let (id, secret, _) = held();
+        assert_eq!((id.as_str(), secret.as_str()), ("SECOND", "two"));
+        let second = held();
+        std::fs::write(&path, "half a fi").unwrap();
+        assert!(watch.look());
+        std::fs::remove_file(&path).unwrap();
+        assert!(watch.look());
+        assert_eq!(held(), second);
+        write("THIRD", "three");
+        assert!(watch.look());
+        assert_eq!(held().0, "THIRD");
+        drop(source);
+        assert!(!watch.look(), "nobody waits for it");
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod azure;
 pub mod credentials;
 pub mod embedded;
 pub mod enforcement;
+pub mod key_file;
 pub mod s3;
 pub mod signed_url;
 

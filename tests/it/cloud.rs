@@ -10,6 +10,7 @@ mod events;
 mod example;
 mod expiry;
 mod flow;
+mod key_files;
 mod killed;
 mod limits;
 mod nodes;

@@ -1,11 +1,12 @@
 //! The key that signs URLs, kept fresh in the background.
 //!
-//! Minting reads a snapshot behind an atomic pointer: no I/O, no lock. An account key never changes. A user delegation
+//! Minting reads a snapshot behind an atomic pointer: no I/O, no lock. An account key changes with its file, where it lies in one. A user delegation
 //! key is asked for with the gateway's own token, lives [`LIFE`], and is replaced when half of that is over, so that
 //! Microsoft Entra ID may be away for hours before the first URL cannot be minted. Then minting fails; it never falls
 //! back to another kind of key. Revoking the account's delegation keys ends every URL at once; the next renewal, or a
 //! restart, brings new ones.
 
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -15,10 +16,12 @@ use azure_storage_blob::models::KeyInfo;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
+use secrecy::SecretString;
 
 use super::error::call;
 use super::sas::{DelegationKey, SasKey};
 use crate::clock::Clock;
+use crate::storage::key_file::{self, KeyFileError, Watch};
 use crate::storage::{MintError, StorageError};
 
 /// How long a delegation key lives. Azure allows seven days; a leaked one should be of little use.
@@ -38,6 +41,30 @@ impl Keys {
     /// An account key.
     pub(super) fn fixed(key: SasKey) -> Arc<Self> {
         Arc::new(Self { current: ArcSwapOption::from_pointee(key) })
+    }
+
+    /// The account key in a file, which is read again when it changes.
+    ///
+    /// # Errors
+    /// [`KeyFileError`] where the file holds none now.
+    pub(super) fn file(path: &Path) -> Result<Arc<Self>, KeyFileError> {
+        let (keys, watch) = Self::watched(path)?;
+        watch.start();
+        Ok(keys)
+    }
+
+    fn watched(path: &Path) -> Result<(Arc<Self>, Watch<Self>), KeyFileError> {
+        fn read(path: &Path, contents: &SecretString) -> Result<SasKey, KeyFileError> {
+            SasKey::account(contents).map_err(|error| KeyFileError::new(path, error))
+        }
+        let last = key_file::read(path)?;
+        let keys = Self::fixed(read(path, &last)?);
+        let take = |keys: &Self, path: &Path, contents: &SecretString| {
+            keys.current.store(Some(Arc::new(read(path, contents)?)));
+            Ok(())
+        };
+        let watch = Watch::new(path, &last, &keys, take);
+        Ok((keys, watch))
     }
 
     /// User delegation keys, renewed by a background task that ends with the last owner.
@@ -128,6 +155,38 @@ fn offset(at: Timestamp) -> Result<azure_core::time::OffsetDateTime, StorageErro
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_changed_account_key_signs_the_next_url() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("account");
+        std::fs::write(&path, "aHVzaA==\n").unwrap();
+        let (keys, mut watch) = Keys::watched(&path).unwrap();
+        let place = super::super::sas::Place::new("https://acct.blob.core.windows.net", "acct", "staged");
+        let signed = || {
+            let sas = super::super::sas::Sas {
+                permissions: "c",
+                blob: "a",
+                expires_at: Timestamp::UNIX_EPOCH,
+                https_only: true,
+                correlation: None,
+                version: None,
+                content_disposition: None,
+                content_type: None,
+            };
+            keys.current().unwrap().as_ref().unwrap().sign(&place, &sas)
+        };
+        let first = signed();
+        assert!(watch.look());
+        assert_eq!(signed(), first);
+        std::fs::write(&path, "c2lsZW5jZQ==\n").unwrap();
+        assert!(watch.look());
+        let second = signed();
+        assert_ne!(second, first);
+        std::fs::write(&path, "no base64!").unwrap();
+        assert!(watch.look());
+        assert_eq!(signed(), second, "the key before stays in use");
+    }
 
     #[test]
     fn a_key_is_renewed_when_half_of_its_life_is_over() {

@@ -33,6 +33,7 @@ use url::Url;
 use self::delegation::Keys;
 use self::sas::{Place, Sas, SasKey};
 use super::credentials::Credentials;
+use super::key_file::KeyFileError;
 use super::s3::presigner::content_disposition;
 use super::{
     ByteStream, CheckItem, Listing, MintError, MintedDownload, MintedUpload, ObjectStore, Provider, ServedAttributes,
@@ -78,7 +79,7 @@ pub enum OpenError {
     #[error("the target is not an Azure container")]
     Provider,
     /// The credentials are those of another provider.
-    #[error("an Azure target takes account_key, or no credentials for Microsoft Entra ID")]
+    #[error("an Azure target takes account_key or account_key_file, or no credentials for Microsoft Entra ID")]
     Credentials,
     /// The account or a container has a name that Azure does not allow.
     #[error("'{0}' is no name of a storage account or container")]
@@ -92,6 +93,9 @@ pub enum OpenError {
     /// The account key is not base64.
     #[error(transparent)]
     AccountKey(#[from] shared_key::AccountKeyError),
+    /// The file of the account key holds none.
+    #[error(transparent)]
+    AccountKeyFile(#[from] KeyFileError),
     /// No identity could be set up; the variables `AZURE_…` name one that cannot be used.
     #[error("the identity for Microsoft Entra ID cannot be set up; see the variables AZURE_…")]
     Identity,
@@ -117,6 +121,7 @@ pub async fn open(target: &Target, credentials: Option<&Credentials>, clock: Clo
 pub fn credential(credentials: Option<&Credentials>) -> Result<AzureCredential, OpenError> {
     match credentials {
         Some(Credentials::AccountKey(key)) => Ok(AzureCredential::AccountKey(key.clone())),
+        Some(Credentials::AccountKeyFile(path)) => Ok(AzureCredential::AccountKeyFile(path.clone())),
         Some(_) => Err(OpenError::Credentials),
         None => Ok(AzureCredential::Token(identity::default_chain().map_err(|_| OpenError::Identity)?)),
     }
@@ -159,6 +164,7 @@ impl AzureStore {
         let options = shared_key::client_options(account, &credential, http, clock.clone())?;
         let keys = match &credential {
             AzureCredential::AccountKey(key) => Keys::fixed(SasKey::account(key)?),
+            AzureCredential::AccountKeyFile(path) => Keys::file(path)?,
             AzureCredential::Token(_) => {
                 let service = service(&endpoint, &options).map_err(|_| OpenError::Endpoint)?;
                 Keys::delegated(service, clock.clone()).await.map_err(OpenError::Delegation)?

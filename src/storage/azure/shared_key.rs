@@ -7,8 +7,10 @@
 //! The key lives only as a keyed HMAC state and is never printed. Absent on purpose: Shared Key Lite, Table and File.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
 use azure_core::http::headers::HeaderName;
@@ -24,7 +26,9 @@ use hmac::{Hmac, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
+use super::OpenError;
 use crate::clock::Clock;
+use crate::storage::key_file::{self, KeyFileError, Watch};
 
 /// HMAC-SHA256 with its key schedule done; cloning it is cheaper than keying it.
 pub(super) type Keyed = Hmac<Sha256>;
@@ -37,6 +41,8 @@ const SCOPE: &str = "https://storage.azure.com/.default";
 pub enum AzureCredential {
     /// The account's key, base64 as the portal shows it: Azurite, and accounts without Microsoft Entra ID.
     AccountKey(SecretString),
+    /// The same in a file, which is read again when it changes.
+    AccountKeyFile(PathBuf),
     /// Tokens of Microsoft Entra ID; https only.
     Token(Arc<dyn TokenCredential>),
 }
@@ -45,6 +51,7 @@ impl fmt::Debug for AzureCredential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             AzureCredential::AccountKey(_) => "AccountKey([redacted])",
+            AzureCredential::AccountKeyFile(_) => "AccountKeyFile",
             AzureCredential::Token(_) => "Token",
         })
     }
@@ -71,14 +78,15 @@ pub(super) fn keyed(key: &SecretString) -> Result<Keyed, AccountKeyError> {
 /// decompress answers, because lengths and ranges are those of the stored bytes.
 ///
 /// # Errors
-/// [`AccountKeyError`] where the key is not base64.
+/// [`OpenError::AccountKey`] or [`OpenError::AccountKeyFile`] where the key is not base64.
 pub fn client_options(
     account: &str,
     credential: &AzureCredential,
     http: Option<reqwest::Client>,
     clock: Clock,
-) -> Result<ClientOptions, AccountKeyError> {
+) -> Result<ClientOptions, OpenError> {
     let policy: Arc<dyn Policy> = match credential {
+        AzureCredential::AccountKeyFile(path) => SharedKeyPolicy::file(account, path, clock)?,
         AzureCredential::AccountKey(key) => Arc::new(SharedKeyPolicy::new(account, key, clock)?),
         AzureCredential::Token(token) => Arc::new(BearerTokenAuthorizationPolicy::new(Arc::clone(token), [SCOPE])),
     };
@@ -101,7 +109,7 @@ pub fn client_options(
 /// Signs each try with an account key. Goes into `ClientOptions::per_try_policies`: the date is part of the signature.
 pub struct SharedKeyPolicy {
     account: String,
-    key: Keyed,
+    key: ArcSwap<Keyed>,
     clock: Clock,
 }
 
@@ -111,11 +119,31 @@ impl SharedKeyPolicy {
     /// # Errors
     /// [`AccountKeyError`] where the key is not base64.
     pub fn new(account: &str, key: &SecretString, clock: Clock) -> Result<Self, AccountKeyError> {
-        Ok(Self { account: account.to_owned(), key: keyed(key)?, clock })
+        Ok(Self { account: account.to_owned(), key: ArcSwap::from_pointee(keyed(key)?), clock })
+    }
+
+    /// A policy for one account whose key lies in a file, which is read again when it changes.
+    fn file(account: &str, path: &Path, clock: Clock) -> Result<Arc<Self>, KeyFileError> {
+        let (policy, watch) = Self::watched(account, path, clock)?;
+        watch.start();
+        Ok(policy)
+    }
+
+    fn watched(account: &str, path: &Path, clock: Clock) -> Result<(Arc<Self>, Watch<Self>), KeyFileError> {
+        let wrong = |error| KeyFileError::new(path, error);
+        let last = key_file::read(path)?;
+        let policy = Arc::new(Self::new(account, &last, clock).map_err(wrong)?);
+        let take = |policy: &Self, path: &Path, contents: &SecretString| {
+            let key = keyed(contents).map_err(|error| KeyFileError::new(path, error))?;
+            policy.key.store(Arc::new(key));
+            Ok(())
+        };
+        let watch = Watch::new(path, &last, &policy, take);
+        Ok((policy, watch))
     }
 
     fn authorization(&self, request: &Request) -> String {
-        let mut mac = self.key.clone();
+        let mut mac = Keyed::clone(&self.key.load());
         mac.update(string_to_sign(&self.account, request).as_bytes());
         format!("SharedKey {}:{}", self.account, BASE64.encode(mac.finalize().into_bytes()))
     }
@@ -312,5 +340,22 @@ mod tests {
         let policy = SharedKeyPolicy::new("a", &"aHVzaA==".into(), Clock::system()).unwrap();
         let printed = format!("{credential:?} {policy:?}");
         assert!(!printed.contains("aHVzaA") && !printed.contains("hush"), "{printed}");
+    }
+
+    #[test]
+    fn a_changed_account_key_signs_the_next_request() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("account");
+        std::fs::write(&path, "aHVzaA==").unwrap();
+        let (policy, mut watch) = SharedKeyPolicy::watched("acct", &path, Clock::system()).unwrap();
+        let signed = || policy.authorization(&request(Method::Get, "https://acct.blob.core.windows.net/a", &[]));
+        let first = signed();
+        std::fs::write(&path, "c2lsZW5jZQ==").unwrap();
+        assert!(watch.look());
+        let second = signed();
+        assert_ne!(second, first);
+        std::fs::write(&path, "hush!").unwrap();
+        assert!(watch.look());
+        assert_eq!(signed(), second, "the key before stays in use");
     }
 }

@@ -91,7 +91,9 @@ pub async fn open(target: &Target, credentials: Option<&Credentials>) -> Result<
         .ok_or_else(|| StorageError::Unexpected(format!("target {} is no S3 target", target.name)))?;
     let source = match credentials {
         Some(Credentials::AccessKey(key)) => CredentialSource::fixed(key),
-        Some(Credentials::AccountKey(_)) => {
+        Some(Credentials::AccessKeyFile(path)) => CredentialSource::file(path)
+            .map_err(|error| StorageError::Denied(format!("target {}: {error}", target.name)))?,
+        Some(Credentials::AccountKey(_) | Credentials::AccountKeyFile(_)) => {
             let message = format!("target {} needs an access key, not an Azure account key", target.name);
             return Err(StorageError::Unexpected(message));
         }

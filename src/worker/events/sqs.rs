@@ -12,7 +12,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
-use aws_sdk_sqs::config::{BehaviorVersion, Region};
+use aws_sdk_sqs::config::{BehaviorVersion, IdentityCache, Region};
 use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 
@@ -41,6 +41,8 @@ impl SqsQueue {
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(source.region.clone()))
             .credentials_provider(credentials)
+            // The source is memory already; a cache above it would keep old keys for a quarter of an hour.
+            .identity_cache(IdentityCache::no_cache())
             .retry_config(RetryConfig::standard())
             .timeout_config(timeouts);
         if let Some(endpoint) = &source.endpoint {
