@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use secrecy::ExposeSecret;
 use vestibule::domain::admin::AdminRole;
 use vestibule::domain::audit::AuditAction;
 use vestibule::domain::bytes::Sha256Digest;
@@ -14,8 +15,8 @@ use vestibule::store::copy::{CopyError, sqlite_to_postgres};
 use vestibule::store::postgres::PostgresOptions;
 use vestibule::store::sqlite::{SqliteOptions, SqliteStore};
 use vestibule::store::{
-    AuditQuery, ClaimJobs, DeadLetter, DownloadOutcome, Idempotency, IdentityStore, IssueOutcome, ObjectQuery,
-    RevocationQuery, Store, TokenHolder, TokenQuery,
+    AuditQuery, ClaimJobs, DeadLetter, DownloadOutcome, GatewayKey, GatewayStore, Idempotency, IdentityStore,
+    IssueOutcome, KeyPurpose, ObjectQuery, ReleaseApproval, RevocationQuery, Store, TokenHolder, TokenQuery,
 };
 
 use super::Database;
@@ -39,6 +40,23 @@ impl Source {
         operator.holder = TokenHolder::Operator { name: "Ana".into(), roles: vec![AdminRole::Reviewer].into() };
         bench.store.create_token(operator, bench.act(AuditAction::CreateToken)).await.unwrap();
         bench.revoke("user:u-1".parse().unwrap(), true).await;
+        let key = GatewayKey {
+            id: "tk-1".parse().unwrap(),
+            purpose: KeyPurpose::TokenSigning,
+            number: 1,
+            secret: vec![0, 1, 255].into(),
+            created_at: bench.clock.now(),
+            accepted_until: None,
+        };
+        assert!(bench.store.add_gateway_key(key, None, bench.act(AuditAction::RotateKey)).await.unwrap());
+        let approval = ReleaseApproval {
+            object: bench.object("where2eat", 1).id,
+            revision: 3,
+            by: "Bo".into(),
+            reason: "checked".into(),
+            at: bench.clock.now(),
+        };
+        bench.store.approve_release(approval, bench.act(AuditAction::ReleaseObject)).await.unwrap();
         for at in 0..objects {
             let mut object = bench.object(["where2eat", "finance"][at % 2], 10 + at as u64);
             object.original_filename = "m\0e\u{202e}nu.jpg".into();
@@ -107,6 +125,8 @@ async fn everything_is_there_afterwards() {
     let revocations = RevocationQuery { limit: 9, ..RevocationQuery::default() };
     let known = old.revocations(revocations.clone()).await.unwrap();
     assert_eq!((new.revocations(revocations).await.unwrap(), known.len()), (known.clone(), 1));
+    let keys = new.gateway_keys(KeyPurpose::TokenSigning).await.unwrap();
+    assert_eq!((keys.len(), keys[0].id.as_str(), keys[0].secret.expose_secret()), (1, "tk-1", &[0, 1, 255][..]));
     assert_eq!(new.tokens(TokenQuery::default()).await.unwrap(), old.tokens(TokenQuery::default()).await.unwrap());
     assert_eq!(new.dead_letters(10).await.unwrap(), old.dead_letters(10).await.unwrap());
     assert_eq!(new.setting("key").await.unwrap(), Some(vec![0, 1, 255]));
