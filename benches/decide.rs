@@ -89,6 +89,7 @@ fn decide_among(bench: &mut Criterion, apps: usize, how: &str, last: &str) {
         scopes: vec![format!("storage:images:{app}:write:prefix=/{app}/").parse().expect("a scope")].into(),
         subject: None,
         possession: None,
+        sunset: None,
     };
     let allowed = UploadRequest {
         original_filename: "menu.jpg".to_owned(),

@@ -1,8 +1,9 @@
 //! Who presents this token?
 
+use crate::domain::admin::{AdminAct, AdminRole};
 use crate::domain::audit::AuditAction;
 use crate::domain::principal::{Operator, Principal};
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{Reason, Refusal};
 use crate::identity::{AuthError, Authenticated, Evidence};
 
 use super::failure::Refused;
@@ -37,10 +38,41 @@ impl App {
         self.authenticator.operator(presented).await.map_err(refusal)
     }
 
+    /// Whether one of the operator's roles covers the act.
+    ///
+    /// # Errors
+    /// `role_insufficient`, recorded.
+    pub async fn authorise_operator(
+        &self,
+        context: &RequestContext,
+        who: &Operator,
+        act: AdminAct,
+    ) -> Result<(), Refusal> {
+        match may(who, act) {
+            Ok(()) => Ok(()),
+            Err(refusal) => {
+                Err(self.refuse(context, Refused::Operator(who), AuditAction::Authenticate, None, refusal).await)
+            }
+        }
+    }
+
     /// Records that a known workflow was refused before a use case began.
     pub async fn refuse_known(&self, context: &RequestContext, who: &Principal, refusal: Refusal) -> Refusal {
         self.refuse(context, Refused::Principal(who), AuditAction::Authenticate, None, refusal).await
     }
+}
+
+/// One of the operator's roles covers the act.
+///
+/// # Errors
+/// `role_insufficient`, with the roles that do.
+pub(super) fn may(who: &Operator, act: AdminAct) -> Result<(), Refusal> {
+    if who.roles.cover(act) {
+        return Ok(());
+    }
+    let has = if who.roles.is_empty() { "has no role".to_owned() } else { format!("is {}", who.roles) };
+    let detail = format!("'{}' {has} and may not {}. Ask somebody whose role 'allowed' lists.", who.name, act.as_str());
+    Err(Refusal::new(Reason::RoleInsufficient, detail).allowed(act.roles().map(AdminRole::as_str)))
 }
 
 fn refusal(error: AuthError) -> Refusal {

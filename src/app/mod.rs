@@ -3,6 +3,7 @@
 //! Every way in (HTTP, command line, workers) goes through these verbs, and every verb decides, records and only then
 //! acts. Absent on purpose: HTTP, SQL, provider SDKs, and any way to sign without a grant.
 
+mod access;
 mod anonymous;
 mod arrivals;
 mod authenticate;
@@ -10,6 +11,7 @@ mod context;
 mod failure;
 mod follow_link;
 mod health;
+mod last_use;
 mod lifecycle;
 mod limits;
 mod nodes;
@@ -24,6 +26,7 @@ mod request_upload;
 mod retention;
 mod review;
 mod revoke;
+mod rotate;
 mod targets;
 mod throttled;
 mod tokens;
@@ -44,6 +47,10 @@ use crate::limits::Limiter;
 use crate::policy::Policies;
 use crate::store::Store;
 
+pub use access::{
+    AccessDecision, AccessPage, AccessReview, ClaimLink, Claimable, ClaimedToken, Finding, NewAccessRequest, Requested,
+    ReviewQuery, ReviewedToken, review_csv,
+};
 pub use anonymous::AnonymousRefusals;
 pub use arrivals::{Arrival, ArrivalError, Source};
 pub use context::RequestContext;
@@ -58,6 +65,7 @@ pub use request_download::{DownloadQuery, IssuedDownload, Which};
 pub use request_upload::IssuedUpload;
 pub use review::ReviewAct;
 pub use revoke::{Containing, Deed, Deeds, Holdings, NewRevocation, RevocationNow};
+pub use rotate::{RotatedToken, Rotation};
 pub use targets::{OpenTarget, Targets};
 pub use throttled::LimitRefusals;
 pub use tokens::{CreatedToken, NewToken};

@@ -5,12 +5,12 @@ use jiff::Timestamp;
 use crate::domain::admin::AdminRoles;
 use crate::domain::audit::{AuditAction, AuditEntry, Outcome};
 use crate::domain::binding::Binding;
-use crate::domain::ids::{AppName, OwnerName, WorkflowName};
+use crate::domain::ids::{AppName, OwnerName, TokenId, WorkflowName};
 use crate::domain::principal::{Environment, Operator, Subject};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::scope::Scope;
 use crate::identity::{Token, TokenKind};
-use crate::store::{CreateOutcome, RevocationRecord, TokenHolder, TokenOrigin, TokenQuery, TokenRecord};
+use crate::store::{CreateOutcome, RevocationRecord, TokenHolder, TokenQuery, TokenRecord};
 
 use super::failure::Refused;
 use super::{App, RequestContext};
@@ -125,15 +125,36 @@ impl App {
         }
     }
 
-    /// Every provisioned token, without its secret.
+    /// A page of tokens, newest first, without their secrets, after the token that is named; and the last one where there
+    /// are more.
     ///
     /// # Errors
     /// The refusal, recorded.
-    pub async fn list_tokens(&self, context: &RequestContext, who: &Operator) -> Result<Vec<TokenRecord>, Refusal> {
-        let audit = context.entry(self.clock.now(), AuditAction::ListTokens, Outcome::Allowed, 200).by_operator(who);
-        self.store.audit(audit).await?;
-        let query = TokenQuery { origin: Some(TokenOrigin::Provisioned), ..TokenQuery::default() };
-        Ok(self.store.tokens(query).await?)
+    pub async fn list_tokens(
+        &self,
+        context: &RequestContext,
+        who: &Operator,
+        query: Result<(TokenQuery, Option<TokenId>), Refusal>,
+    ) -> Result<(Vec<TokenRecord>, Option<TokenId>), Refusal> {
+        let query = match query {
+            Ok((query, after)) => self.after(query, after).await,
+            Err(refusal) => Err(refusal),
+        };
+        let mut query = self.looked(context, who, AuditAction::ListTokens, query).await?;
+        query.limit = query.limit.saturating_add(1);
+        let mut tokens = self.store.tokens(query.clone()).await?;
+        let more = tokens.len() == query.limit;
+        tokens.truncate(query.limit - 1);
+        let next = tokens.last().filter(|_| more).map(|token| token.id.clone());
+        Ok((tokens, next))
+    }
+
+    async fn after(&self, query: TokenQuery, after: Option<TokenId>) -> Result<TokenQuery, Refusal> {
+        let Some(id) = after else { return Ok(query) };
+        let Some(token) = self.store.token(&id).await? else {
+            return Err(Refusal::new(Reason::InvalidField, "cursor: there is no token with this id."));
+        };
+        Ok(TokenQuery { before: Some((token.created_at, token.id)), ..query })
     }
 }
 

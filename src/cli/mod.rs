@@ -3,10 +3,12 @@
 //! Every command that changes or shows something passes through the same use cases and the same audit trail as the HTTP
 //! interface (P10).
 
+mod access;
 mod check;
 mod dev;
 mod drill;
 mod generate;
+mod into;
 mod migrate;
 mod policy;
 mod quota;
@@ -42,7 +44,9 @@ enum Command {
     /// Check, test and explain policies, and compare them, before they go live.
     #[command(subcommand)]
     Policy(policy::Policy),
-    /// Create, list and revoke tokens.
+    /// Ask for access, decide on requests, claim tokens, and review who has what.
+    Access(access::AccessCommand),
+    /// Create, list, rotate and revoke tokens.
     Token(token::TokenCommand),
     /// Revoke a token, or everything of a workflow, an app, a person, a device, an owner or a key.
     Revoke(revoke::RevokeCommand),
@@ -124,7 +128,8 @@ pub fn run() -> ExitCode {
             Command::Serve(file) => Box::pin(serve::run(&file)).await,
             Command::Dev(dev) => Box::pin(dev.run()).await,
             Command::Policy(policy) => Box::pin(policy.run()).await,
-            Command::Token(token) => token.run().await,
+            Command::Access(access) => Box::pin(access.run()).await,
+            Command::Token(token) => Box::pin(token.run()).await,
             Command::Revoke(revoke) => Box::pin(revoke.run()).await,
             Command::Drill(drill) => Box::pin(drill.run()).await,
             Command::Target(target) => target.run().await,

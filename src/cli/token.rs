@@ -1,6 +1,7 @@
 //! `vestibule token`: the same acts as on the admin listener, for whoever can open the database.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Subcommand;
 use comfy_table::Table;
@@ -8,16 +9,18 @@ use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::app::{App, NewToken, RequestContext, Targets};
+use crate::app::{App, NewToken, RequestContext, Rotation, Targets};
 use crate::clock::Clock;
 use crate::domain::admin::{AdminRole, AdminRoles};
 use crate::domain::binding::{Binding, Thumbprint};
 use crate::domain::ids::{AppName, OwnerName, RoleName, TokenId, WorkflowName};
 use crate::domain::principal::{Environment, Operator, Subject};
 use crate::domain::scope::Scope;
+use crate::policy::parse_life;
 use crate::startup;
-use crate::store::{TokenHolder, TokenRecord};
+use crate::store::{TokenHolder, TokenOrigin, TokenQuery, TokenRecord};
 
+use super::into::Into;
 use super::{ConfigFile, Failure};
 
 #[derive(clap::Args)]
@@ -32,8 +35,31 @@ pub(super) struct TokenCommand {
 enum Act {
     /// Make a token and print it, once.
     Create(Box<Create>),
-    /// List every token, without secrets.
-    List,
+    /// List tokens, newest first, without secrets.
+    List {
+        /// Which ones: provisioned, exchanged or derived.
+        #[arg(long, default_value = "provisioned", value_parser = origin)]
+        origin: TokenOrigin,
+        /// Only those that are neither revoked nor past their end.
+        #[arg(long)]
+        in_force: bool,
+        /// How many at most.
+        #[arg(long, default_value_t = 10_000)]
+        limit: u16,
+    },
+    /// Make a token that takes the place of another one; both work until the window ends.
+    Rotate {
+        /// The token's id, the part after vst_live_ and before the next _.
+        id: TokenId,
+        /// How long both work, for example 24h; as access.toml says where absent.
+        #[arg(long, value_parser = parse_life)]
+        window: Option<Duration>,
+        /// When the new one stops working; after as long a life as the old one was given where absent.
+        #[arg(long)]
+        expires_at: Option<Timestamp>,
+        #[command(flatten)]
+        into: Into,
+    },
     /// Revoke a token; effective on every node within a second.
     Revoke {
         /// The token's id, the part after vst_live_ and before the next _.
@@ -93,6 +119,10 @@ struct Create {
     roles: Vec<AdminRole>,
 }
 
+fn origin(name: &str) -> Result<TokenOrigin, String> {
+    TokenOrigin::from_name(name).ok_or_else(|| "must be provisioned, exchanged or derived".to_owned())
+}
+
 /// Who acts on the command line: the user of the operating system.
 pub(super) fn operator() -> Operator {
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".into());
@@ -118,7 +148,26 @@ impl TokenCommand {
                 eprintln!("the token is shown now and never again; its id is {}", created.record.id);
                 println!("{}", created.token.expose());
             }
-            Act::List => println!("{}", table(&app.list_tokens(&context, &who).await?)),
+            Act::List { origin, in_force, limit } => {
+                let in_force_at = in_force.then(|| app.clock.now());
+                let origin = Some(origin);
+                let query = TokenQuery { origin, in_force_at, limit: usize::from(limit), ..TokenQuery::default() };
+                let (tokens, next) = app.list_tokens(&context, &who, Ok((query, None))).await?;
+                println!("{}", table(&tokens));
+                if next.is_some() {
+                    eprintln!("there are more; --limit shows up to 65,535");
+                }
+            }
+            Act::Rotate { id, window, expires_at, into } => {
+                let rotation = Rotation { window, expires_at };
+                let rotated = app.rotate_token(&context, &who, Ok(id.clone()), Ok(rotation)).await?;
+                let end = rotated.old_ends_at;
+                if let Err(error) = into.deliver(&app, &context, &who, &rotated.created).await {
+                    eprintln!("token {id} ends at {end:.0} all the same; rotate it again before");
+                    return Err(error);
+                }
+                eprintln!("token {id} works until {end:.0}");
+            }
             Act::Revoke { id, reason } => {
                 let revoked = app.revoke_token(&context, &who, &id, reason).await?;
                 eprintln!("revoked {id}; what it did: vestibule revoke show {}", revoked.record.id);
@@ -168,7 +217,19 @@ fn certificate(file: &Path) -> Result<Binding, Failure> {
 fn table(records: &[TokenRecord]) -> Table {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["id", "for", "environment", "owner", "acts for", "bound to", "created", "expires", "revoked"]);
+    table.set_header([
+        "id",
+        "for",
+        "environment",
+        "owner",
+        "acts for",
+        "bound to",
+        "created",
+        "expires",
+        "last used",
+        "revoked",
+        "followed by",
+    ]);
     for record in records {
         let (holder, environment, owner, subject) = match &record.holder {
             TokenHolder::Workflow { app, workflow, owner, environment, subject, .. } => {
@@ -192,7 +253,9 @@ fn table(records: &[TokenRecord]) -> Table {
             record.binding.map_or("", |binding| binding.possession().as_str()).to_owned(),
             at(Some(record.created_at)),
             at(record.expires_at),
+            at(record.last_used_at),
             at(record.revoked_at),
+            record.successor.as_ref().map_or_else(String::new, ToString::to_string),
         ]);
     }
     table

@@ -45,6 +45,22 @@ pub enum AuditAction {
     WrongSecret,
     /// An operator created a token.
     CreateToken,
+    /// An operator gave a token a successor.
+    RotateToken,
+    /// A token was used that has a successor.
+    UseRotatedToken,
+    /// Somebody asked for access.
+    RequestAccess,
+    /// An operator approved a request for access.
+    ApproveAccess,
+    /// An operator denied a request for access, or took an approval back.
+    DenyAccess,
+    /// An operator looked at requests for access.
+    ReadAccess,
+    /// A claim link was looked at in vain, or spent for a token.
+    ClaimToken,
+    /// An operator looked at who has what.
+    ReviewAccess,
     /// An operator listed tokens.
     ListTokens,
     /// An operator revoked a token.

@@ -2,6 +2,7 @@
 //!
 //! A principal exists only after authentication; its fields come from the stored token, never from the request.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::admin::AdminRoles;
@@ -121,6 +122,17 @@ pub struct Principal {
     pub subject: Option<Subject>,
     /// How it was proven that whoever asks holds the key that the token is bound to; none where it is bound to none.
     pub possession: Option<Possession>,
+    /// What whoever asks has to be told, where the token was rotated.
+    pub sunset: Option<Sunset>,
+}
+
+/// The end of a token that another one has followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sunset {
+    /// When the other one was made.
+    pub since: Timestamp,
+    /// When this one stops working.
+    pub ends_at: Timestamp,
 }
 
 impl Principal {
@@ -145,6 +157,7 @@ impl Principal {
             scopes: vec![super::scope::Scope::whole_app("where2eat".parse().expect("a valid name"))].into(),
             subject: None,
             possession: None,
+            sunset: None,
         }
     }
 }

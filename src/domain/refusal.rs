@@ -64,6 +64,7 @@ reasons! {
     TokenInQuery => "token_in_query", 400, "A token was sent in the address", "send the token in a header; ask for a new one, since addresses are logged";
     AssertionInvalid => "assertion_invalid", 401, "The identity provider's token is not accepted", "log in again; if it stays, ask your platform team whether the provider and its client are set up for this gateway";
     AssertionExpired => "assertion_expired", 401, "The identity provider's token has expired", "log in again and send the new token";
+    RoleInsufficient => "role_insufficient", 403, "The operator's role does not cover this", "ask an operator with one of the roles that 'allowed' lists";
     // What the rules say.
     AppUnknown => "app_unknown", 403, "The app is not registered", "ask your platform team to add a manifest for the app";
     AppDisabled => "app_disabled", 403, "The app is switched off", "ask your platform team";
@@ -98,6 +99,10 @@ reasons! {
     // How often.
     RateLimited => "rate_limited", 429, "Too many requests", "wait for the seconds in Retry-After; GET /limits shows what is left";
     RequestRepeated => "request_repeated", 429, "The same request was sent too often", "look for a loop in the workflow; keep the answer of the first request instead of asking again";
+    // Who gets access.
+    SelfApproval => "self_approval", 403, "Nobody approves his own request", "ask somebody else who may approve";
+    AccessRequestDecided => "access_request_decided", 409, "The access request has ended", "look at the request first; ask for access anew";
+    TokenNotRotatable => "token_not_rotatable", 409, "The token cannot be rotated", "rotate the token that followed it, or make a new one";
     // The object's state.
     ObjectNotFound => "object_not_found", 404, "There is no such object", "check the objectId; it is in the answer of request-upload";
     ObjectNotVisible => "object_not_visible", 409, "The object is not available yet", "ask the statusUrl until the state is visible, then request the download";
@@ -108,6 +113,7 @@ reasons! {
     RetentionActive => "retention_active", 403, "The object may not be deleted yet", "delete it after the date in retainedUntil; a legal hold without a date is lifted by its owner";
     IdempotencyKeyReused => "idempotency_key_reused", 422, "The Idempotency-Key was used with another request", "use a new key for a new request";
     IdempotencyKeySpent => "idempotency_key_spent", 409, "The Idempotency-Key's upload has already ended", "use a new key to upload again";
+    ClaimInvalid => "claim_invalid", 404, "The claim link does not work", "have the access asked for anew; a claim link works once";
     LinkInvalid => "link_invalid", 404, "The link does not work", "request the download again; a one-time link works once";
     // What inspection finds; these appear as the reason of an object.
     SizeMismatch => "size_mismatch", 422, "The upload has another size than declared", "declare the exact size in bytes";

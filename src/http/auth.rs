@@ -17,9 +17,9 @@ use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::scope::Action;
 use crate::identity::Scheme;
 
-use super::context;
 use super::possession::{FreshNonce, Shown};
 use super::problem::Problem;
+use super::{context, sunset};
 
 /// A permission of the public listener.
 pub(super) trait Permission: 'static {
@@ -89,6 +89,9 @@ impl<P: Permission> FromRequest for Authorized<P> {
             if let Ok(who) = &result {
                 // The middleware answers cross-origin pages of this app.
                 request.extensions_mut().insert(who.app.clone());
+                if let Some(sunset) = who.sunset {
+                    sunset::noted(&request, sunset);
+                }
             }
             match result {
                 Ok(who) => match P::ACTION.filter(|action| lacks(&who, *action)) {

@@ -47,7 +47,7 @@ pub(super) fn allow(app: &App, asking: Option<&AppName>, origin: &HeaderValue, h
         headers.insert(
             ACCESS_CONTROL_EXPOSE_HEADERS,
             HeaderValue::from_static(
-                "dpop-nonce, ratelimit, ratelimit-policy, retry-after, x-request-id, www-authenticate",
+                "dpop-nonce, ratelimit, ratelimit-policy, retry-after, x-request-id, www-authenticate, deprecation, sunset",
             ),
         );
     }

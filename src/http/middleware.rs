@@ -16,11 +16,12 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::app::{App, Standing};
 use crate::domain::ids::AppName;
+use crate::domain::principal::Sunset;
 
 use super::admission::{self, Places};
 use super::endpoint::Endpoint;
 use super::possession::FreshNonce;
-use super::{context, cors, limits, query};
+use super::{context, cors, limits, query, sunset};
 
 /// The name of the id header, in and out.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -96,6 +97,7 @@ async fn around<B: MessageBody + 'static>(
     }
     let standing = response.request().extensions_mut().remove::<Standing>();
     let nonce = response.request().extensions_mut().remove::<FreshNonce>();
+    let sunset = response.request().extensions_mut().remove::<Sunset>();
     if app.is_some_and(|app| app.is_draining()) {
         // Whoever keeps the connection would meet its end with a later request.
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
@@ -106,6 +108,9 @@ async fn around<B: MessageBody + 'static>(
     }
     if let Some(nonce) = nonce {
         nonce.tell(headers);
+    }
+    if let Some(sunset) = sunset {
+        sunset::tell(sunset, headers);
     }
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         headers.insert(REQUEST_ID, id);

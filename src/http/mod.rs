@@ -22,8 +22,10 @@ mod problem;
 mod public;
 mod query;
 mod server;
+mod sunset;
 mod tls;
 
+pub use admin::review_json;
 pub use events::Push;
 pub use openapi::{admin_description, public_description};
 pub use problem::Problem;

@@ -27,11 +27,12 @@ use super::{admin, events, public};
     ),
     paths(
         public::request_upload, public::request_download, public::get_object, public::list_objects,
-        public::delete_object, public::get_limits, public::follow_link, public::healthz, public::readyz,
+        public::delete_object, public::get_limits, public::follow_link, public::look_at_claim, public::claim_token, public::healthz, public::readyz,
         public::openapi, public::docs, events::eventgrid, events::sns
     ),
     components(schemas(
         UploadBody, UploadAnswer, DownloadBody, DownloadAnswer, ObjectView, public::ObjectList, public::LimitsAnswer,
+        public::ClaimView, public::ClaimAnswer,
         Document<'static>, Health
     )),
     modifiers(&Schemes)
@@ -42,13 +43,16 @@ struct Public;
 #[openapi(
     info(title = "Vestibule, for operators", description = "Tokens, reviews, the audit trail."),
     paths(
-        admin::create_token, admin::list_tokens, admin::revoke_token, admin::list_objects, admin::get_object,
-        admin::release_object, admin::delete_object, admin::inspect_object, admin::query_audit, admin::dead_letters,
-        admin::list_nodes, admin::list_apps,
-        admin::revoke, admin::list_revocations, admin::get_revocation, admin::lift_revocation
+        admin::create_token, admin::list_tokens, admin::revoke_token, admin::rotate_token, admin::request_access,
+        admin::list_access, admin::get_access, admin::approve_access, admin::deny_access, admin::review_access,
+        admin::list_objects, admin::get_object, admin::release_object, admin::delete_object, admin::inspect_object,
+        admin::query_audit, admin::dead_letters, admin::list_nodes, admin::list_apps, admin::revoke,
+        admin::list_revocations, admin::get_revocation, admin::lift_revocation
     ),
     components(schemas(
         admin::NewTokenBody, admin::CreatedTokenAnswer, admin::TokenList, admin::TokenView, admin::ReasonBody,
+        admin::RotateBody, admin::RotatedAnswer, admin::AccessBody, admin::AccessAnswer, admin::AccessView,
+        admin::AccessList, admin::ReviewAnswer, admin::ReviewRow,
         admin::HeldObject, admin::HeldObjects, admin::AuditPage, admin::DeadLetterView, admin::RevocationBody,
         admin::RevocationAnswer, admin::RevocationView, admin::RevocationList, admin::DeedView, admin::DeedsView,
         admin::HoldingsView, admin::NodeList, admin::NodeView, admin::AppList, admin::AppView, Document<'static>
@@ -172,6 +176,6 @@ fn operations(html: &mut String, path: &str, item: &PathItem) {
     }
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

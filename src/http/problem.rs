@@ -67,6 +67,11 @@ impl Problem {
         Self { refusal, request_id: request_id.into(), allow: None }
     }
 
+    /// What was wrong, for a page.
+    pub(super) fn detail(&self) -> &str {
+        &self.refusal.detail
+    }
+
     /// Adds the methods that the resource has (RFC 9110 section 10.2.1).
     #[must_use]
     pub(super) fn allow(mut self, methods: impl Into<String>) -> Self {

@@ -17,11 +17,12 @@ use super::changes::Changes;
 use super::dpop::{ProofError, Proofs, ShownProof, VerifyError};
 use super::evidence::{Evidence, Scheme};
 use super::token::{self, Identity, PresentedToken, Token, TokenKind};
+use super::uses::{Minute, NotedUses, Uses};
 use super::wrong_secrets::{WrongSecretCounter, WrongSecrets};
 use crate::clock::Clock;
 use crate::domain::binding::Binding;
 use crate::domain::ids::TokenId;
-use crate::domain::principal::{Operator, Principal};
+use crate::domain::principal::{Operator, Principal, Sunset};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::store::{Store, StoreError, TokenRecord};
 
@@ -84,6 +85,7 @@ pub struct Authenticator {
     /// Counts the revocations of this process: what was read before the last one is not remembered.
     revocations: AtomicU64,
     wrong_secrets: WrongSecretCounter,
+    uses: Uses,
 }
 
 /// What a read has found.
@@ -97,6 +99,7 @@ struct Remembered {
 struct Known {
     record: TokenRecord,
     who: Who,
+    noted: Minute,
 }
 
 /// An [`Identity`] that is cheap to hand out.
@@ -117,6 +120,7 @@ impl Authenticator {
             gates: Cache::builder().max_capacity(CAPACITY).time_to_idle(Duration::from_secs(60)).build(),
             revocations: AtomicU64::new(0),
             wrong_secrets: WrongSecretCounter::default(),
+            uses: Uses::default(),
         }
     }
 
@@ -248,6 +252,16 @@ impl Authenticator {
         self.wrong_secrets.take(self.clock.now(), everything)
     }
 
+    /// When tokens were used last, and which rotated ones, as far as it is not yet written.
+    pub fn take_uses(&self) -> NotedUses {
+        self.uses.take(self.clock.now())
+    }
+
+    /// Keeps what could not be written for the next time.
+    pub fn put_back_uses(&self, uses: NotedUses) {
+        self.uses.put_back(uses);
+    }
+
     /// Keeps what could not be recorded for the next time.
     pub fn put_back_wrong_secrets(&self, wrong: WrongSecrets) {
         self.wrong_secrets.put_back(wrong);
@@ -255,11 +269,15 @@ impl Authenticator {
 
     fn known<'r>(&self, presented: &PresentedToken, remembered: &'r Remembered) -> Result<&'r Known, Refusal> {
         let known = remembered.found.as_ref().ok_or_else(token::invalid)?;
-        token::check(presented, &known.record, self.clock.now()).inspect_err(|_| {
+        let now = self.clock.now();
+        token::check(presented, &known.record, now).inspect_err(|_| {
             if !presented.is_secret_of(&known.record) {
                 self.wrong_secrets.count(&known.record);
             }
         })?;
+        if known.noted.is_new(now) {
+            self.uses.note(&known.record, now);
+        }
         Ok(known)
     }
 
@@ -284,17 +302,29 @@ impl Authenticator {
         Ok(good.then_some(remembered))
     }
 
+    /// Whom a record stands for, and what has to be told where another token has followed it.
+    async fn understand(&self, record: TokenRecord) -> Result<Known, StoreError> {
+        let who = match Identity::of(&record) {
+            Identity::Workflow(mut principal) => {
+                if let (Some(successor), Some(ends_at)) = (&record.successor, record.expires_at) {
+                    let successor = self.store.token(successor).await?;
+                    principal.sunset = successor.map(|next| Sunset { since: next.created_at, ends_at });
+                }
+                Who::Workflow(Arc::new(principal))
+            }
+            Identity::Operator(operator) => Who::Operator(operator),
+        };
+        Ok(Known { record, who, noted: Minute::default() })
+    }
+
     async fn read(&self, id: &TokenId) -> Result<Arc<Remembered>, StoreError> {
         let revocations = self.revocations.load(Ordering::SeqCst);
         let generation = self.changes.last_known();
         let read_at = Instant::now();
-        let found = self.store.token(id).await?.map(|record| {
-            let who = match Identity::of(&record) {
-                Identity::Workflow(principal) => Who::Workflow(Arc::new(principal)),
-                Identity::Operator(operator) => Who::Operator(operator),
-            };
-            Known { record, who }
-        });
+        let found = match self.store.token(id).await? {
+            Some(record) => Some(self.understand(record).await?),
+            None => None,
+        };
         let remembered = Arc::new(Remembered { read_at, generation, found });
         self.cache.insert(id.clone(), remembered.clone());
         // A revocation between the read and the insertion has invalidated too early for this entry.

@@ -13,6 +13,7 @@ mod evidence;
 mod nonce_keys;
 pub mod oidc;
 mod token;
+mod uses;
 mod wrong_secrets;
 
 pub use authenticator::{AuthError, Authenticated, Authenticator, MAX_AGE};
@@ -21,4 +22,5 @@ pub use dpop::{ALGORITHMS, NonceKeys, ProofError, ProofRules, Proofs, Proven, Sh
 pub use evidence::{Evidence, Scheme};
 pub use nonce_keys::StoredNonceKeys;
 pub use token::{Identity, PresentedToken, Token, TokenError, TokenKind, verify};
+pub use uses::NotedUses;
 pub use wrong_secrets::WrongSecrets;

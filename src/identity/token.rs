@@ -157,6 +157,7 @@ impl Identity {
                     scopes: scopes.clone().into(),
                     subject: subject.clone(),
                     possession: record.binding.map(|binding| binding.possession()),
+                    sunset: None,
                 })
             }
             TokenHolder::Operator { name, roles } => Identity::Operator(Operator {

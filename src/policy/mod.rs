@@ -63,6 +63,7 @@ pub use owners::Owner;
 pub use possession::PossessionDemand;
 pub use regulated::may_see;
 pub use request::{Circumstances, DownloadRequest, UploadRequest, asked_for, known_basis};
+pub use units::parse_life;
 pub use upload_rules::{MAX_METADATA_BYTES, MAX_METADATA_PAIRS};
 
 /// A validated policy directory. Never changes; every name in it resolves.
@@ -132,6 +133,11 @@ impl PolicySet {
     /// What `owners.toml` says of an owner; `None` where it says nothing.
     pub fn owner(&self, name: &OwnerName) -> Option<&Owner> {
         self.owners.get(name)
+    }
+
+    /// Whether some app has this owner, so that somebody answers for what is given in its name. `owners.toml` names no others.
+    pub fn knows_owner(&self, name: &OwnerName) -> bool {
+        self.apps().any(|app| app.owner == *name)
     }
 
     /// Every owner of `owners.toml`, by name.

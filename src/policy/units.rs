@@ -47,8 +47,11 @@ pub(super) fn parse_days(text: &str) -> Result<u32, String> {
     }
 }
 
-/// A duration from `90d` or `24h`.
-pub(super) fn parse_life(text: &str) -> Result<Duration, String> {
+/// A duration from `90d`, `24h`, `5m` or `90s`.
+///
+/// # Errors
+/// How a duration is written.
+pub fn parse_life(text: &str) -> Result<Duration, String> {
     const HOW: &str = "write a whole number with s, m, h or d, for example \"90d\"";
     match split(text).ok_or(HOW)? {
         (days, "d") => days.checked_mul(DAY).map(Duration::from_secs).ok_or_else(|| HOW.to_owned()),

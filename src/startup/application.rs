@@ -223,7 +223,8 @@ fn origins(set: &PolicySet) -> Vec<String> {
     origins
 }
 
-fn public_url(config: &Config, bound: SocketAddr) -> String {
+/// Where clients reach the public listener: as configured, or as it is bound. Without a trailing `/`.
+pub fn public_url(config: &Config, bound: SocketAddr) -> String {
     match &config.public.url {
         Some(url) => url.as_str().trim_end_matches('/').to_owned(),
         None => {

@@ -30,7 +30,7 @@ use crate::store::postgres::{self, PostgresOptions, PostgresStore, PostgresUrl};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{OnCommit, Store, StoreError};
 
-pub use application::Application;
+pub use application::{Application, public_url};
 pub use issuers::check_issuers;
 pub use targets::{credentials_of, look_at_targets, open_targets};
 

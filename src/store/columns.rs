@@ -15,6 +15,7 @@ use super::{
     GatewayKey, KeyPurpose, Lifted, NodeRecord, ReleaseApproval, RevocationRecord, TokenHolder, TokenOrigin,
     TokenRecord, names,
 };
+use crate::domain::access::AccessRequest;
 use crate::domain::admin::AdminRoles;
 use crate::domain::bytes::Sha256Digest;
 use crate::domain::filename::Filename;
@@ -284,5 +285,24 @@ pub(super) fn approval<'r, C: Columns<'r>>(columns: &mut C) -> Result<ReleaseApp
         by: columns.text()?,
         reason: columns.text()?,
         at: columns.time()?,
+    })
+}
+
+/// What [`access_request`] reads, in its order.
+macro_rules! access_columns {
+    () => {
+        "id, asked, requested_by, reason, created_at, life"
+    };
+}
+pub(super) use access_columns;
+
+pub(super) fn access_request<'r, C: Columns<'r>>(columns: &mut C) -> Result<AccessRequest, C::Failure> {
+    Ok(AccessRequest {
+        id: columns.parsed()?,
+        asked: columns.json()?,
+        by: columns.text()?,
+        reason: columns.text()?,
+        created_at: columns.time()?,
+        state: columns.json()?,
     })
 }

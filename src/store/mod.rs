@@ -5,6 +5,7 @@
 //! the method returns only after the commit. Concurrent writes share commits. SQL lives below this module and nowhere
 //! else. Absent on purpose: a way to change a state without its audit entry.
 
+mod access;
 mod columns;
 pub mod copy;
 mod gateway;
@@ -30,6 +31,7 @@ use crate::domain::ids::{AppName, ObjectId, OwnerName};
 use crate::domain::job::{JobKind, LeasedJob};
 use crate::domain::object::Object;
 
+pub use access::{AccessQuery, AccessStore, ClaimOutcome, ClaimToken, DecideAccessRequest};
 pub use gateway::{GatewayKey, GatewayStore, KeyPurpose, NodeRecord, ReleaseApproval};
 pub use identity::IdentityStore;
 pub use identity_records::*;
@@ -60,7 +62,7 @@ pub type OnCommit = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// The durable state.
 #[async_trait]
-pub trait Store: GatewayStore + IdentityStore {
+pub trait Store: AccessStore + GatewayStore + IdentityStore {
     /// Saves an object, its grant, its reservation of quota, its idempotency key and its audit entry, or none of them.
     async fn issue_upload(&self, issue: IssueUpload) -> Result<IssueOutcome, StoreError>;
 

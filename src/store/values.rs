@@ -50,6 +50,11 @@ pub(super) fn audit_text(entry: &AuditEntry) -> Result<String, StoreError> {
     String::from_utf8(json).map_err(unwritable)
 }
 
+/// Any value as a JSON column.
+pub(super) fn json(value: &impl serde::Serialize) -> serde_json::Result<String> {
+    serde_json::to_string(value)
+}
+
 /// Who holds a token, as the columns that say so.
 pub(super) struct HolderColumns<'t> {
     pub(super) holder: &'static str,

@@ -151,6 +151,7 @@ fn describe() {
     describe_counter!("vestibule_issued_total", "URLs issued, by kind: upload, download, redirect");
     describe_counter!("vestibule_refused_total", "Refusals, by code of the error table");
     describe_counter!("vestibule_wrong_secrets_total", "Wrong secrets presented for the id of a token that exists");
+    describe_counter!("vestibule_rotated_token_requests_total", "Requests with a token that another one has followed");
     describe_counter!("vestibule_requests_shed_total", "Requests refused because too many were worked on");
     describe_counter!("vestibule_arrivals_total", "Uploads noticed, by source: event or sweep");
     describe_counter!("vestibule_transitions_total", "State changes, by the state that was reached");

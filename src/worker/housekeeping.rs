@@ -1,6 +1,6 @@
 //! Keeps the database from growing with time: writes folded refusals, and removes what has been kept long enough.
 //!
-//! Anonymous refusals that were only counted get their rows every second, and once more at shutdown. Audit entries and
+//! When tokens were used last is written every ten seconds. Anonymous refusals that were only counted get their rows every second, and once more at shutdown. Audit entries and
 //! unreadable messages past their retention are removed once an hour. Deliberately absent: the records of finished objects,
 //! which are what an audit entry is about, and what tells bytes that appear under a finished upload from unknown ones.
 
@@ -18,6 +18,8 @@ use crate::store::StoreError;
 const MOMENT: Duration = Duration::from_secs(1);
 /// Moments between two removals.
 const MOMENTS: u32 = 3600;
+/// Moments between two writings of when tokens were used last.
+const USES: u32 = 10;
 
 /// How long what only grows is kept.
 #[derive(Clone, Copy, Debug)]
@@ -46,14 +48,18 @@ impl Housekeeping {
             if let Err(error) = self.step().await {
                 tracing::warn!(%error, "cannot remove what is past its retention");
             }
-            for _ in 0..MOMENTS {
+            for moment in 0..MOMENTS {
                 tokio::select! {
                     () = shutdown.cancelled() => break 'running,
                     () = tokio::time::sleep(MOMENT) => self.write_folded(false).await,
                 }
+                if moment % USES == 0 {
+                    self.write_uses().await;
+                }
             }
         }
         self.write_folded(true).await;
+        self.write_uses().await;
     }
 
     /// Removes once what is past its retention; how many rows went.
@@ -73,6 +79,12 @@ impl Housekeeping {
             tracing::info!(letters, entries, "removed what was past its retention");
         }
         Ok(letters + entries)
+    }
+
+    async fn write_uses(&self) {
+        if let Err(error) = self.app.write_uses().await {
+            tracing::warn!(%error, "cannot write when tokens were used last; kept for the next time");
+        }
     }
 
     async fn write_folded(&self, everything: bool) {

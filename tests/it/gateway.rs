@@ -143,6 +143,13 @@ impl Gateway {
         run(&self.binary, self.dir.path(), &self.environment, arguments)
     }
 
+    /// The same as another user of the operating system: who acts on the command line is told by `USER`.
+    pub fn run_as(&self, user: &str, arguments: &[&str]) -> (i32, String, String) {
+        let mut environment = self.environment.clone();
+        environment.insert("USER".to_owned(), user.to_owned());
+        run(&self.binary, self.dir.path(), &environment, arguments)
+    }
+
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

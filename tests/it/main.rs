@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail the test, as tests do")]
 #![allow(unreachable_pub, reason = "a test binary has no public items")]
 
+mod access;
 mod audit_trail;
 mod away;
 mod azure;

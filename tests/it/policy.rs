@@ -185,6 +185,7 @@ fn who(app: &str, environment: Environment, scopes: &[&str]) -> Principal {
         scopes: scopes.iter().map(|scope| scope.parse().unwrap()).collect::<Vec<_>>().into(),
         subject: None,
         possession: None,
+        sunset: None,
     }
 }
 

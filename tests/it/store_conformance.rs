@@ -3,6 +3,7 @@
 //! Each case gets an empty database of its own. `conformance!` names every case once for an implementation, so that a
 //! new implementation cannot leave one out.
 
+mod access;
 mod downloads;
 mod gateway;
 mod jobs;
@@ -311,6 +312,13 @@ macro_rules! conformance {
 macro_rules! every_case_for {
     ($name:ident, $backend:ty) => {
         conformance! { $name, $backend;
+            access {
+                a_request_reads_back_and_is_decided_once,
+                requests_are_listed_newest_first,
+                of_many_claims_one_gets_the_token,
+                a_claim_link_ends,
+                a_claim_ends_the_token_that_it_changes_and_no_block_lets_it_through,
+            }
             objects {
                 an_object_reads_back_as_it_was_issued,
                 every_state_reads_back_as_it_was_written,

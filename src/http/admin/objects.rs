@@ -21,7 +21,7 @@ use crate::store::ObjectQuery;
 #[schema(example = json!({"reason":"false alarm, checked with the security team"}))]
 pub(in crate::http) struct ReasonBody {
     /// 3 to 1,000 characters; goes into the audit trail.
-    reason: String,
+    pub(super) reason: String,
 }
 
 impl ReasonBody {

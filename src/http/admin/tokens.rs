@@ -1,10 +1,10 @@
-//! `/admin/tokens`: create, list, revoke.
+//! `/admin/tokens`: create and revoke; how a token is shown.
 
 use actix_web::{HttpResponse, web};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::app::{App, NewToken};
+use crate::app::{App, CreatedToken, NewToken};
 use crate::domain::admin::{AdminRole, AdminRoles};
 use crate::domain::audit::AuditAction;
 use crate::domain::ids::{ParseIdError, TokenId};
@@ -178,6 +178,24 @@ pub(in crate::http) struct TokenView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     revoked_at: Option<Timestamp>,
+    /// `provisioned`, `exchanged` or `derived`.
+    origin: &'static str,
+    /// The trusted issuer whose assertion it was exchanged for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<String>,
+    /// The token that it was derived from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<String>,
+    /// When it was used last, some seconds behind; never where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_used_at: Option<Timestamp>,
+    /// The token that has followed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    successor: Option<String>,
+    /// The request for access that it was made for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
 }
 
 impl From<&TokenRecord> for TokenView {
@@ -196,6 +214,12 @@ impl From<&TokenRecord> for TokenView {
             created_at: record.created_at,
             expires_at: record.expires_at,
             revoked_at: record.revoked_at,
+            origin: record.origin.as_str(),
+            issuer: record.issuer.clone(),
+            parent: record.parent.as_ref().map(ToString::to_string),
+            last_used_at: record.last_used_at,
+            successor: record.successor.as_ref().map(ToString::to_string),
+            request_id: record.request.map(|id| id.to_string()),
         };
         match &record.holder {
             TokenHolder::Workflow { app, workflow, owner, environment, scopes, subject } => {
@@ -224,11 +248,10 @@ pub(in crate::http) struct CreatedTokenAnswer {
     view: TokenView,
 }
 
-/// Every token.
-#[derive(Serialize, utoipa::ToSchema)]
-pub(in crate::http) struct TokenList {
-    /// Newest first.
-    tokens: Vec<TokenView>,
+impl From<&CreatedToken> for CreatedTokenAnswer {
+    fn from(created: &CreatedToken) -> Self {
+        Self { token: created.token.expose().to_owned(), view: TokenView::from(&created.record) }
+    }
 }
 
 /// Makes a token.
@@ -250,24 +273,7 @@ pub(in crate::http) async fn create_token(
         .create_token(&context.0, &who.0, body.parsed.and_then(TryInto::try_into))
         .await
         .map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
-    let answer =
-        CreatedTokenAnswer { token: created.token.expose().to_owned(), view: TokenView::from(&created.record) };
-    Ok(HttpResponse::Created().json(answer))
-}
-
-/// Lists every token.
-#[utoipa::path(
-    get, path = "/admin/tokens", tag = "tokens", security(("bearer" = [])),
-    responses((status = 200, description = "Every token, without secrets", body = TokenList))
-)]
-pub(in crate::http) async fn list_tokens(
-    app: web::Data<App>,
-    who: Admin,
-    context: Context,
-) -> Result<HttpResponse, Problem> {
-    let records =
-        app.list_tokens(&context.0, &who.0).await.map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
-    Ok(HttpResponse::Ok().json(TokenList { tokens: records.iter().map(TokenView::from).collect() }))
+    Ok(HttpResponse::Created().json(CreatedTokenAnswer::from(&created)))
 }
 
 /// Revokes a token; effective everywhere within a second.

@@ -3,6 +3,7 @@
 //! What is no route, or no method of one, is answered without an audit entry: it asks for nothing that could be allowed.
 //! It is counted by `vestibule_request_seconds`.
 
+mod claim;
 mod downloads;
 mod health;
 mod limits;
@@ -21,6 +22,7 @@ use super::endpoint::Endpoint;
 use super::problem::Problem;
 use super::{cors, events};
 
+pub(super) use claim::{__path_claim_token, __path_look_at_claim, ClaimAnswer, ClaimView};
 pub(super) use downloads::__path_request_download;
 pub(super) use health::{__path_healthz, __path_readyz, readyz_in_detail};
 pub(super) use limits::{__path_get_limits, LimitsAnswer};
@@ -41,6 +43,11 @@ pub(super) fn configure(config: &mut ServiceConfig) {
     );
     resource(config, "/limits", &[("GET", || web::get().to(limits::get_limits))]);
     resource(config, "/d/{link}", &[("GET", || web::get().to(links::follow_link))]);
+    same_origin(
+        config,
+        "/claim/{secret}",
+        &[("GET", || web::get().to(claim::look_at_claim)), ("POST", || web::post().to(claim::claim_token))],
+    );
     config.service(
         named("/events/eventgrid")
             .route(web::post().to(events::eventgrid))

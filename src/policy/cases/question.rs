@@ -278,6 +278,7 @@ impl Question {
             scopes: scopes.into(),
             subject: self.user.clone(),
             possession: self.possession,
+            sunset: None,
         })
     }
 

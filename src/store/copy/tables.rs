@@ -50,7 +50,7 @@ const APP_USAGE: [(&str, Kind); 12] = usage_of("app");
 const OWNER_USAGE: [(&str, Kind); 12] = usage_of("owner");
 
 /// Every table that is copied.
-pub(super) const TABLES: [Table; 13] = [
+pub(super) const TABLES: [Table; 14] = [
     Table {
         name: "tokens",
         columns: &[
@@ -194,6 +194,22 @@ pub(super) const TABLES: [Table; 13] = [
             ("secret", Bytes),
             ("created_at", Int),
             ("accepted_until", Int),
+        ],
+        numbered: None,
+    },
+    Table {
+        name: "access_requests",
+        columns: &[
+            ("id", Text),
+            ("asked", Text),
+            ("requested_by", Text),
+            ("reason", Text),
+            ("created_at", Int),
+            ("life", Text),
+            ("app", Text),
+            ("state", Text),
+            ("claim", Bytes),
+            ("claim_ends_at", Int),
         ],
         numbered: None,
     },

@@ -17,7 +17,7 @@ use super::numbers::Numbers;
 use super::op::{Done, Line, Op};
 use super::rows::{text, to_json};
 use super::usage::{self, Used};
-use super::{gateway, issue, jobs, objects, upkeep};
+use super::{access, gateway, issue, jobs, objects, upkeep};
 use crate::domain::life::State;
 use crate::domain::object::Object;
 use crate::domain::quota::QuotaHolder;
@@ -176,6 +176,7 @@ async fn one<'a>(
             Ok(Done::Nothing)
         }
         Op::Gateway(op) => gateway::run(conn, op, work).await,
+        Op::Access(op) => access::run(conn, op, work).await,
         Op::PruneDeadLetters(before) => upkeep::prune_dead_letters(conn, *before).await.map(Done::Count),
         Op::IssueUpload(_) | Op::IssueDownload(_) | Op::Audit(_) => Ok(Done::Nothing),
     }

@@ -6,6 +6,7 @@
 //! node commits is seen by the next read. Decision records 0010 and 0011 say why it is made like this; the statements
 //! stay within what PostgreSQL-compatible engines share.
 
+mod access;
 mod batch;
 mod committer;
 pub(super) mod connect;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::access::AccessOp;
 use super::gateway::GatewayOp;
 use super::numbers;
 use super::partitions::Month;
@@ -15,9 +16,9 @@ use crate::domain::object::Object;
 use crate::domain::quota::QuotaLimits;
 use crate::store::values::audit_text;
 use crate::store::{
-    Advance, AdvanceOutcome, ClaimJobs, CreateOutcome, DeadLetter, DownloadOutcome, Holder, Idempotency, IssueDownload,
-    IssueOutcome, Lifted, ReleaseApproval, Revoke, Revoked, RotateOutcome, RotateToken, StoreError, TokenRecord,
-    UsageRow, UseLink,
+    Advance, AdvanceOutcome, ClaimJobs, ClaimOutcome, CreateOutcome, DeadLetter, DownloadOutcome, Holder, Idempotency,
+    IssueDownload, IssueOutcome, Lifted, ReleaseApproval, Revoke, Revoked, RotateOutcome, RotateToken, StoreError,
+    TokenRecord, UsageRow, UseLink,
 };
 
 /// An audit entry with its text, encoded before it is queued: not on the committers' threads.
@@ -74,6 +75,7 @@ pub(super) enum Op {
     SettingOrInsert(String, Vec<u8>),
     RepairUsage(Vec<UsageRow>, Vec<Line>),
     Gateway(GatewayOp),
+    Access(AccessOp),
     Prune(Timestamp),
     PruneDeadLetters(Timestamp),
 }
@@ -91,6 +93,7 @@ pub(super) enum Done {
     Count(u64),
     Value(Vec<u8>),
     Approvals(Vec<ReleaseApproval>),
+    Claimed(ClaimOutcome),
     Nothing,
 }
 
@@ -122,6 +125,7 @@ impl Op {
             | Op::Revoke(_, line)
             | Op::LiftRevocation(_, _, line)
             | Op::Contained(_, _, line) => of(std::slice::from_ref(line)),
+            Op::Access(op) => of(std::slice::from_ref(op.line())),
             Op::Gateway(op) => op.line().map(|line| of(std::slice::from_ref(line))).unwrap_or_default(),
             _ => Vec::new(),
         }
@@ -148,6 +152,7 @@ impl Op {
             Op::SettingOrInsert(..) => (5, Uuid::nil()),
             // Behind tokens: a new key changes the same setting as they do.
             Op::Gateway(op) => op.order(),
+            Op::Access(op) => op.order(),
             Op::IssueUpload(_)
             | Op::IssueDownload(_)
             | Op::RepairUsage(..)

@@ -5,6 +5,7 @@
 //! their own (`readers`), and the log is moved into the file by a thread of its own (`checkpoint`). Other processes may use the file at the same time;
 //! nothing is cached here, so what they commit is seen by the next read. Decision record 0003 says why this is rusqlite.
 
+mod access;
 pub mod backup;
 mod batch;
 mod checkpoint;

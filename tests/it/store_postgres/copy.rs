@@ -15,8 +15,9 @@ use vestibule::store::copy::{CopyError, sqlite_to_postgres};
 use vestibule::store::postgres::PostgresOptions;
 use vestibule::store::sqlite::{SqliteOptions, SqliteStore};
 use vestibule::store::{
-    AuditQuery, ClaimJobs, DeadLetter, DownloadOutcome, GatewayKey, GatewayStore, Idempotency, IdentityStore,
-    IssueOutcome, KeyPurpose, ObjectQuery, ReleaseApproval, RevocationQuery, Store, TokenHolder, TokenQuery,
+    AccessQuery, AccessStore, AuditQuery, ClaimJobs, DeadLetter, DownloadOutcome, GatewayKey, GatewayStore,
+    Idempotency, IdentityStore, IssueOutcome, KeyPurpose, ObjectQuery, ReleaseApproval, RevocationQuery, Store,
+    TokenHolder, TokenQuery,
 };
 
 use super::Database;
@@ -90,6 +91,7 @@ impl Source {
             bench.store.dead_letter(letter).await.unwrap();
         }
         bench.store.setting_or_insert("key", vec![0, 1, 255]).await.unwrap();
+        bench.asked_for().await;
         Self { bench, path, _dir: dir }
     }
 
@@ -128,6 +130,12 @@ async fn everything_is_there_afterwards() {
     let keys = new.gateway_keys(KeyPurpose::TokenSigning).await.unwrap();
     assert_eq!((keys.len(), keys[0].id.as_str(), keys[0].secret.expose_secret()), (1, "tk-1", &[0, 1, 255][..]));
     assert_eq!(new.tokens(TokenQuery::default()).await.unwrap(), old.tokens(TokenQuery::default()).await.unwrap());
+    let requests = AccessQuery { limit: 9, ..AccessQuery::default() };
+    let asked = old.access_requests(requests.clone()).await.unwrap();
+    assert_eq!((new.access_requests(requests).await.unwrap(), asked.len()), (asked.clone(), 1));
+    let claim = asked[0].state.claim().unwrap();
+    let found = new.access_request_by_claim(claim.hash, asked[0].created_at).await.unwrap();
+    assert_eq!(found.as_ref(), asked.first(), "a link goes on working");
     assert_eq!(new.dead_letters(10).await.unwrap(), old.dead_letters(10).await.unwrap());
     assert_eq!(new.setting("key").await.unwrap(), Some(vec![0, 1, 255]));
     let app = "where2eat".parse().unwrap();

@@ -1,0 +1,80 @@
+//! Other scopes for a token go through the same door: asked for, decided, claimed; then the old one ends.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Person, audit, claim, listed, works};
+use crate::gateway::{Gateway, edited_policies};
+
+async fn token(gateway: &Gateway) -> Value {
+    let body = json!({ "app": "where2eat", "workflow": "menu-import", "scopes": ["storage:*:where2eat:write"],
+        "subject": { "user": "u-42" } });
+    let (status, created) = gateway.admin_post("/admin/tokens", body).await;
+    assert_eq!(status, 201, "{created}");
+    created
+}
+
+fn change(old: &Value) -> Value {
+    json!({ "changes": old["tokenId"], "scopes": ["storage:*:where2eat:list"], "reason": "only lists by now" })
+}
+
+#[tokio::test]
+async fn claiming_a_change_gives_the_new_token_and_ends_the_old_one_after_the_window() {
+    let edits = [("access.toml", "change_window = \"24h\"", "change_window = \"3s\"")];
+    let gateway = Gateway::start_in(edited_policies(&edits), &[]).await;
+    let (ada, bob) = (Person::called(&gateway, "ada").await, Person::called(&gateway, "bob").await);
+    let old = token(&gateway).await;
+    let asked = ada.ask(change(&old)).await;
+    assert_eq!((asked["workflow"].as_str(), &asked["changes"]), (Some("menu-import"), &old["tokenId"]), "{asked}");
+    let link = bob.approve(&asked).await;
+    assert!(listed(&gateway, old["tokenId"].as_str().unwrap()).await["expiresAt"].is_null(), "nothing has changed yet");
+    let (status, claimed) = claim(&gateway, &link).await;
+    assert_eq!((status, &claimed["replaces"]), (201, &old["tokenId"]), "{claimed}");
+    let made = listed(&gateway, claimed["tokenId"].as_str().unwrap()).await;
+    assert_eq!((&made["scopes"], &made["subject"]["user"]), (&json!(["storage:*:where2eat:list"]), &json!("u-42")));
+    let before = listed(&gateway, old["tokenId"].as_str().unwrap()).await;
+    assert_eq!(
+        (&before["successor"], &before["expiresAt"]),
+        (&claimed["tokenId"], &claimed["replacedUntil"]),
+        "{before}"
+    );
+    let detail = audit(&gateway, "claimToken").await[0]["detail"].to_string();
+    assert!(detail.contains(old["tokenId"].as_str().unwrap()), "{detail}");
+
+    let new = claimed["token"].as_str().unwrap();
+    let upload = json!({ "filename": "menu.jpg", "size": 10, "contentType": "image/jpeg" });
+    assert_eq!(gateway.post_as(old["token"].as_str().unwrap(), "/request-upload", upload.clone()).await.0, 201);
+    let (status, problem) = gateway.post_as(new, "/request-upload", upload).await;
+    assert_eq!((status, problem["code"].as_str()), (403, Some("scope_insufficient")), "{problem}");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!((works(&gateway, old["token"].as_str().unwrap()).await, works(&gateway, new).await), (401, 200));
+}
+
+#[tokio::test]
+async fn what_is_no_token_of_this_workflow_is_not_changed() {
+    let gateway = Gateway::start().await;
+    let (ada, bob) = (Person::called(&gateway, "ada").await, Person::called(&gateway, "bob").await);
+    let old = token(&gateway).await;
+    for (field, value) in
+        [("app", json!("clinic-forms")), ("workflow", json!("another")), ("environment", json!("test"))]
+    {
+        let mut body = change(&old);
+        body[field] = value;
+        let (status, problem) = ada.post("/admin/access-requests", body).await;
+        assert_eq!((status, problem["code"].as_str()), (400, Some("invalid_field")), "{field}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().contains("stays it"), "{problem}");
+    }
+    let operator =
+        json!({ "changes": ada.token.split('_').nth(2), "scopes": ["storage:*:where2eat:list"], "reason": "more" });
+    let (status, problem) = ada.post("/admin/access-requests", operator).await;
+    assert_eq!((status, problem["code"].as_str()), (400, Some("invalid_field")), "an operator's token: {problem}");
+
+    // Revoked after the approval: nobody gets a successor of what was stolen.
+    let link = bob.approve(&ada.ask(change(&old)).await).await;
+    let revoke = gateway.http.delete(format!("{}/admin/tokens/{}", gateway.admin, old["tokenId"].as_str().unwrap()));
+    assert_eq!(revoke.bearer_auth(&gateway.admin_token).send().await.unwrap().status(), 204);
+    assert_eq!(claim(&gateway, &link).await.1["code"], "claim_invalid");
+    let (status, problem) = ada.post("/admin/access-requests", change(&old)).await;
+    assert_eq!((status, problem["code"].as_str()), (400, Some("invalid_field")), "{problem}");
+}

@@ -1,0 +1,117 @@
+//! The whole flow on the command line, with the token going straight into a store of secrets.
+
+use serde_json::Value;
+
+use super::{audit, listed, standing, works};
+use crate::gateway::Gateway;
+
+fn ask(gateway: &Gateway, more: &[&str]) -> (i32, String, String) {
+    let request = [
+        "access",
+        "request",
+        "--app",
+        "where2eat",
+        "--workflow",
+        "menu-export",
+        "--scope",
+        "storage:*:where2eat:read",
+        "--reason",
+        "shows the menus",
+    ];
+    gateway.run_as("ada", &[&request[..], more].concat())
+}
+
+#[tokio::test]
+async fn the_whole_flow_by_command_line() {
+    let gateway = Gateway::start().await;
+    let (code, id, errors) = ask(&gateway, &[]);
+    assert!(code == 0 && errors.contains("is pending"), "{errors}");
+    let id = id.trim();
+    let (code, _, errors) = gateway.run_as("ada", &["access", "approve", id, "--reason", "I am in a hurry"]);
+    assert!(code == 1 && errors.contains("self_approval"), "{errors}");
+    let (_, table, _) = gateway.run(&["access", "list", "--state", "pending"]);
+    assert!(table.contains(id) && table.contains("where2eat/menu-export") && table.contains("cli:ada"), "{table}");
+
+    let (code, link, errors) = gateway.run_as("bob", &["access", "approve", id, "--reason", "agreed with the team"]);
+    assert_eq!(code, 0, "{errors}");
+    let link = link.trim();
+    assert!(link.starts_with(&format!("{}/claim/", gateway.public)), "{link}");
+    let (code, token, errors) = gateway.run_as("ada", &["access", "claim", link]);
+    assert!(code == 0 && errors.contains("shown now and never again"), "{errors}");
+    assert_eq!(works(&gateway, token.trim()).await, 200);
+    let (code, printed, errors) = gateway.run_as("ada", &["access", "claim", link]);
+    assert!(code == 1 && printed.is_empty() && errors.contains("claim_invalid"), "{errors}");
+
+    let token_id = token.trim().split('_').nth(2).unwrap();
+    let (_, report, _) = gateway.run(&["access", "review"]);
+    assert!(report.contains(token_id) && report.contains("tokens:"), "{report}");
+    let (_, csv, _) = gateway.run(&["access", "review", "--csv"]);
+    assert!(csv.starts_with("tokenId,app,") && csv.contains(token_id), "{csv}");
+    let (_, json, _) = gateway.run(&["access", "review", "--json", "--unused-days", "1"]);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert!(json["unusedDays"] == 1 && json["tokens"].as_array().unwrap().iter().any(|row| row["tokenId"] == token_id));
+    // The command line has no side door: its acts are on record too.
+    for action in ["requestAccess", "approveAccess", "claimToken", "reviewAccess", "readAccess"] {
+        let entries = audit(&gateway, action).await;
+        assert!(entries.iter().any(|entry| entry["method"] == "CLI"), "{action}: {entries:?}");
+    }
+    let (_, other, _) = ask(&gateway, &[]);
+    let (code, _, errors) = gateway.run_as("bob", &["access", "deny", other.trim(), "--reason", "not needed"]);
+    assert!(code == 0 && errors.contains("denied"), "{errors}");
+    let denied = standing(&gateway, &serde_json::json!({ "requestId": other.trim() })).await;
+    assert_eq!((denied["state"].as_str(), denied["decidedBy"].as_str()), (Some("denied"), Some("cli:bob")), "{denied}");
+}
+
+#[tokio::test]
+async fn a_token_goes_into_a_command_and_nowhere_else() {
+    let gateway = Gateway::start().await;
+    let file = gateway.dir().join("secret");
+    let path = file.display();
+    // What the command was given: its input, its arguments and its environment.
+    let store = format!("cat > {path}; tr '\\0' ' ' < /proc/self/cmdline > {path}.args; env > {path}.env");
+    let trying_out = ["--test", "--into", &store];
+    let (code, printed, errors) = ask(&gateway, &trying_out);
+    assert!(code == 0 && printed.is_empty() && errors.contains("was handed to the command"), "{printed} {errors}");
+    let token = std::fs::read_to_string(&file).unwrap();
+    assert!(token.starts_with("vst_test_") && token.len() == 75, "no line end: {token:?}");
+    assert_eq!(works(&gateway, &token).await, 200);
+    let read = |end: &str| std::fs::read_to_string(format!("{path}.{end}")).unwrap();
+    assert!(!errors.contains(&token) && !read("args").contains("vst_test_") && !read("env").contains("vst_test_"));
+    let id = token.split('_').nth(2).unwrap();
+    for tag in
+        [format!("VESTIBULE_TOKEN_ID={id}"), "VESTIBULE_OWNER=marketing".into(), "VESTIBULE_APP=where2eat".into()]
+    {
+        assert!(read("env").contains(&tag), "{tag}");
+    }
+
+    let (_, id, _) = ask(&gateway, &[]);
+    let approve = ["access", "approve", id.trim(), "--reason", "agreed", "--into", "cat >/dev/null; exit 3"];
+    let (code, printed, errors) = gateway.run_as("bob", &approve);
+    assert!(code == 1 && printed.is_empty() && errors.contains("the command failed"), "{errors}");
+    assert!(errors.contains("was revoked"), "{errors}");
+    let lost = standing(&gateway, &serde_json::json!({ "requestId": id.trim() })).await["tokenId"].clone();
+    assert!(listed(&gateway, lost.as_str().unwrap()).await["revokedAt"].is_string(), "nobody knows where it went");
+    let nothing = ["--test", "--into", "/nowhere/store-secret"];
+    let (code, _, errors) = ask(&gateway, &nothing);
+    assert!(code == 1 && errors.contains("was revoked"), "{errors}");
+}
+
+#[tokio::test]
+async fn a_token_is_rotated_into_a_command() {
+    let gateway = Gateway::start().await;
+    let (code, old, errors) = gateway.run(&["token", "create", "--app", "where2eat", "--workflow", "import"]);
+    assert_eq!(code, 0, "{errors}");
+    let (old, file) = (old.trim(), gateway.dir().join("secret"));
+    let id = old.split('_').nth(2).unwrap();
+    let failing = ["token", "rotate", id, "--window", "1h", "--into", "exit 1"];
+    let (code, _, errors) = gateway.run(&failing);
+    assert!(code == 1 && errors.contains("was revoked") && errors.contains(id), "{errors}");
+    let store = format!("cat > {}", file.display());
+    let (code, printed, errors) = gateway.run(&["token", "rotate", id, "--window", "1h", "--into", &store]);
+    assert!(code == 0 && printed.is_empty() && errors.contains("works until"), "{errors}");
+    let new = std::fs::read_to_string(&file).unwrap();
+    assert_eq!((works(&gateway, old).await, works(&gateway, &new).await), (200, 200), "both for the window");
+    assert_eq!(listed(&gateway, id).await["successor"], new.split('_').nth(2).unwrap());
+    let (_, table, _) = gateway.run(&["token", "list"]);
+    assert!(table.contains("last used") && table.contains("followed by"), "{table}");
+}
