@@ -75,7 +75,7 @@ pub(super) fn may(who: &Operator, act: AdminAct) -> Result<(), Refusal> {
     Err(Refusal::new(Reason::RoleInsufficient, detail).allowed(act.roles().map(AdminRole::as_str)))
 }
 
-fn refusal(error: AuthError) -> Refusal {
+pub(super) fn refusal(error: AuthError) -> Refusal {
     match error {
         AuthError::Refused(refusal) | AuthError::Unproven(_, refusal) => refusal,
         AuthError::Store(error) => error.into(),

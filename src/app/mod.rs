@@ -8,9 +8,11 @@ mod anonymous;
 mod arrivals;
 mod authenticate;
 mod context;
+mod exchange;
 mod failure;
 mod follow_link;
 mod health;
+mod introspect;
 mod last_use;
 mod lifecycle;
 mod limits;
@@ -54,6 +56,7 @@ pub use access::{
 pub use anonymous::AnonymousRefusals;
 pub use arrivals::{Arrival, ArrivalError, Source};
 pub use context::RequestContext;
+pub use exchange::{ExchangeWish, IssuedToken, NotIssued, TokenType};
 pub use health::{Dependency, Health, HealthBoard, ScannerFound, ScannerState};
 pub use lifecycle::Change;
 pub use limits::{Admission, LimitsNow, NotAdmitted, QuotaNow, Standing, Used};
@@ -131,6 +134,8 @@ pub struct Settings {
     pub public_url: String,
     /// Longest life of the provider URL behind a one-time link.
     pub redirect_ttl: Duration,
+    /// How the access tokens look that are made for others.
+    pub access_tokens: crate::identity::access_token::AccessTokens,
     /// How long after an upload URL's expiry bytes may still arrive: a PUT that began in time may end later.
     pub expiry_grace: Duration,
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use url::Url;
 
+use crate::identity::access_token::AccessTokens;
 use crate::identity::oidc::{AssertionKind, IssuerConfig};
 
 use super::possession::DpopConfig;
@@ -21,6 +22,8 @@ const MOST_STALE: Duration = Duration::from_secs(72 * 3600);
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IdentityConfig {
+    /// How the access tokens look that are made in exchange: `jwt` (RFC 9068) or `opaque`.
+    pub access_tokens: AccessTokens,
     /// Trusted OpenID providers.
     pub issuers: Vec<IssuerConfig>,
     /// Proofs of possession by DPoP.

@@ -39,6 +39,10 @@ pub enum AuditAction {
     ChangeState,
     /// Bytes appeared under a finished upload and were removed.
     RemoveStray,
+    /// A token was exchanged for a narrower one (RFC 8693).
+    ExchangeToken,
+    /// A workflow asked about a token of its app (RFC 7662), or somebody for the gateway's keys.
+    IntrospectToken,
     /// A token was presented and refused.
     Authenticate,
     /// Wrong secrets were presented for a token's id.

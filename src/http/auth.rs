@@ -21,6 +21,9 @@ use super::possession::{FreshNonce, Shown};
 use super::problem::Problem;
 use super::{context, sunset};
 
+/// The header of workflows that can set only one of their own.
+pub(super) const CUSTOM_HEADER: &str = "x-workflow-token";
+
 /// A permission of the public listener.
 pub(super) trait Permission: 'static {
     /// The action that some scope of the token must allow; none where every workflow may.
@@ -70,7 +73,7 @@ impl<P: Permission> FromRequest for Authorized<P> {
         let request = request.clone();
         async move {
             let Some(app) = app else { return Err(Problem::new(missing(), context.request_id)) };
-            let result = match presented(&request, "x-workflow-token") {
+            let result = match presented(&request, CUSTOM_HEADER) {
                 Ok((scheme, token)) => app.authenticate(&context, token, &Shown { request: &request, scheme }).await,
                 Err(refusal) => Err(app.refuse_anonymous(&context, refusal).await),
             };
@@ -154,7 +157,7 @@ fn bearer_only((scheme, token): (Scheme, &str)) -> Result<&str, Refusal> {
 }
 
 /// The one token of the request, and the scheme under which it came.
-fn presented<'r>(request: &'r HttpRequest, custom: &str) -> Result<(Scheme, &'r str), Refusal> {
+pub(super) fn presented<'r>(request: &'r HttpRequest, custom: &str) -> Result<(Scheme, &'r str), Refusal> {
     let headers = request.headers();
     let standard = headers.get_all(AUTHORIZATION).map(|value| credentials(value.to_str().ok()?));
     let has_custom = headers.contains_key(custom);

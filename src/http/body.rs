@@ -48,7 +48,12 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
     }
 }
 
-/// A body's bytes, whatever they are; for the event endpoints.
+/// Reads a body that was taken whole as JSON.
+pub(super) fn json<T: DeserializeOwned>(request: &HttpRequest, bytes: &[u8]) -> Result<T, Refusal> {
+    if is_json(request) { parse(bytes) } else { Err(not_json()) }
+}
+
+/// A body's bytes, whatever they are; for what is not JSON alone.
 pub(super) struct RawBody(pub(super) Result<Vec<u8>, Refusal>);
 
 impl FromRequest for RawBody {

@@ -27,13 +27,15 @@ use super::{admin, events, public};
     ),
     paths(
         public::request_upload, public::request_download, public::get_object, public::list_objects,
-        public::delete_object, public::get_limits, public::follow_link, public::look_at_claim, public::claim_token, public::healthz, public::readyz,
-        public::openapi, public::docs, events::eventgrid, events::sns
+        public::delete_object, public::get_limits, public::follow_link, public::look_at_claim, public::claim_token,
+        public::healthz, public::readyz, public::openapi, public::docs, events::eventgrid, events::sns,
+        public::exchange, public::token, public::issue_token, public::introspect, public::revoke, public::metadata,
+        public::jwks
     ),
     components(schemas(
         UploadBody, UploadAnswer, DownloadBody, DownloadAnswer, ObjectView, public::ObjectList, public::LimitsAnswer,
-        public::ClaimView, public::ClaimAnswer,
-        Document<'static>, Health
+        public::ClaimView, public::ClaimAnswer, Document<'static>, Health, public::ExchangeBody, public::TokenForm,
+        public::TokenAnswer, public::OneToken, public::IntrospectionAnswer, public::Metadata, public::KeySet
     )),
     modifiers(&Schemes)
 )]
@@ -68,6 +70,7 @@ impl Modify for Schemes {
         let components = description.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
         let custom = ApiKey::Header(ApiKeyValue::new("X-Workflow-Token"));
+        components.add_security_scheme("basic", SecurityScheme::Http(Http::new(HttpAuthScheme::Basic)));
         components.add_security_scheme("workflowToken", SecurityScheme::ApiKey(custom));
     }
 }

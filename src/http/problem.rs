@@ -21,6 +21,45 @@ pub struct Problem {
     refusal: Refusal,
     request_id: Arc<str>,
     allow: Option<String>,
+    oauth: Option<Oauth>,
+}
+
+/// How a refusal is told to OAuth's clients: always with `error` and `error_description`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Oauth {
+    /// At the token endpoint, to a form (RFC 6749 section 5.2): `application/json`, and 400 where a token is not accepted.
+    Token,
+    /// To a client that has to say who it is (RFC 6749 section 5.2): `application/json`.
+    Client,
+    /// To a token in the header, as problem document.
+    Header,
+}
+
+impl Oauth {
+    fn status(self, reason: Reason) -> u16 {
+        match reason.status() {
+            401 if self == Self::Token => 400,
+            status => status,
+        }
+    }
+
+    /// The code of RFC 6749 section 5.2, RFC 8693 section 2.2.2, RFC 9449 section 5 or RFC 8628 section 3.5.
+    fn error(self, reason: Reason) -> &'static str {
+        match (reason, reason.status()) {
+            (Reason::GrantTypeUnsupported, _) => "unsupported_grant_type",
+            (Reason::ScopeNotGranted, _) => "invalid_scope",
+            (Reason::ExchangeTargetInvalid | Reason::AppUnknown, _) => "invalid_target",
+            (Reason::DpopNonceRequired, _) => "use_dpop_nonce",
+            (Reason::DpopProofInvalid, _) => "invalid_dpop_proof",
+            (_, 401) if self == Self::Client => "invalid_client",
+            (_, 401) if self == Self::Header => "invalid_token",
+            (_, 403) => "access_denied",
+            (_, 429) => "slow_down",
+            (_, 503) => "temporarily_unavailable",
+            (_, 500) => "server_error",
+            _ => "invalid_request",
+        }
+    }
 }
 
 /// The problem document.
@@ -37,6 +76,13 @@ pub(super) struct Document<'a> {
     status: u16,
     /// What was wrong, what is allowed, what to do next.
     detail: &'a str,
+    /// OAuth's code, at its endpoints.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "invalid_scope")]
+    error: Option<&'a str>,
+    /// The detail once more, for OAuth's clients.
+    #[serde(rename = "error_description", skip_serializing_if = "Option::is_none")]
+    error_description: Option<String>,
     /// The stable code.
     #[schema(example = "type_not_allowed")]
     code: &'a str,
@@ -64,7 +110,14 @@ pub(super) struct Document<'a> {
 impl Problem {
     /// This refusal as the answer to that request.
     pub fn new(refusal: Refusal, request_id: impl Into<Arc<str>>) -> Self {
-        Self { refusal, request_id: request_id.into(), allow: None }
+        Self { refusal, request_id: request_id.into(), allow: None, oauth: None }
+    }
+
+    /// Tells it to a client of OAuth.
+    #[must_use]
+    pub(super) fn oauth(mut self, manner: Oauth) -> Self {
+        self.oauth = Some(manner);
+        self
     }
 
     /// What was wrong, for a page.
@@ -88,7 +141,9 @@ impl fmt::Display for Problem {
 
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
-        StatusCode::from_u16(self.refusal.reason.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        let reason = self.refusal.reason;
+        let status = self.oauth.map_or_else(|| reason.status(), |manner| manner.status(reason));
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     fn error_response(&self) -> HttpResponse {
@@ -96,8 +151,10 @@ impl ResponseError for Problem {
         let document = Document {
             kind: format!("/docs#{}", reason.code()),
             title: reason.title(),
-            status: reason.status(),
+            status: self.status_code().as_u16(),
             detail: &self.refusal.detail,
+            error: self.oauth.map(|manner| manner.error(reason)),
+            error_description: self.oauth.map(|_| described(&self.refusal.detail)),
             code: reason.code(),
             request_id: &self.request_id,
             limit: self.refusal.limit,
@@ -107,7 +164,8 @@ impl ResponseError for Problem {
             retained_until: self.refusal.retained_until.as_deref().copied(),
         };
         let mut answer = HttpResponse::build(self.status_code());
-        answer.insert_header((CONTENT_TYPE, "application/problem+json"));
+        let plain = matches!(self.oauth, Some(Oauth::Token | Oauth::Client));
+        answer.insert_header((CONTENT_TYPE, if plain { "application/json" } else { "application/problem+json" }));
         if let Some(seconds) = self.refusal.retry_after {
             answer.insert_header((RETRY_AFTER, seconds.to_string()));
         }
@@ -118,11 +176,21 @@ impl ResponseError for Problem {
         if let Some(methods) = &self.allow {
             answer.insert_header((ALLOW, methods.as_str()));
         }
-        if reason.status() == 401 {
+        if self.status_code() == StatusCode::UNAUTHORIZED {
             for challenge in challenges(reason) {
                 answer.append_header((WWW_AUTHENTICATE, challenge));
             }
         }
         answer.body(serde_json::to_vec(&document).unwrap_or_default())
     }
+}
+
+/// A detail as OAuth takes it: visible ASCII and spaces, without `"` and `\` (RFC 6749 section 5.2).
+fn described(detail: &str) -> String {
+    let plain = |c: char| match c {
+        '"' | '\\' => '\'',
+        c if c == ' ' || c.is_ascii_graphic() => c,
+        _ => '?',
+    };
+    detail.chars().map(plain).collect()
 }

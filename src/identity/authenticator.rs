@@ -7,7 +7,7 @@
 //! (P6).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use moka::sync::Cache;
@@ -16,7 +16,8 @@ use tokio::sync::{Mutex, MutexGuard};
 use super::changes::Changes;
 use super::dpop::{ProofError, Proofs, ShownProof, VerifyError};
 use super::evidence::{Evidence, Scheme};
-use super::token::{self, Identity, PresentedToken, Token, TokenKind};
+use super::keys::{Keyring, KeyringError};
+use super::token::{self, Identity, PresentedToken, TokenKind};
 use super::uses::{Minute, NotedUses, Uses};
 use super::wrong_secrets::{WrongSecretCounter, WrongSecrets};
 use crate::clock::Clock;
@@ -82,6 +83,7 @@ pub struct Authenticator {
     gates: Cache<TokenId, Arc<Mutex<()>>>,
     changes: Changes,
     proofs: Proofs,
+    keys: Keyring,
     /// Counts the revocations of this process: what was read before the last one is not remembered.
     revocations: AtomicU64,
     wrong_secrets: WrongSecretCounter,
@@ -98,6 +100,8 @@ struct Remembered {
 
 struct Known {
     record: TokenRecord,
+    /// Whether the signature of a signed token was good.
+    signed: AtomicBool,
     who: Who,
     noted: Minute,
 }
@@ -113,6 +117,7 @@ impl Authenticator {
     pub fn new(store: Arc<dyn Store>, clock: Clock, proofs: Proofs) -> Self {
         Self {
             proofs,
+            keys: Keyring::new(store.clone(), clock.clone()),
             changes: Changes::new(store.clone()),
             store,
             clock,
@@ -133,12 +138,13 @@ impl Authenticator {
     /// be asked.
     pub async fn workflow(&self, token: &str, evidence: &dyn Evidence) -> Result<Authenticated, AuthError> {
         let presented = parse(token)?;
-        if presented.kind == TokenKind::Operator {
+        if presented.kind == Some(TokenKind::Operator) {
             let detail = "this is an operator's token; send the workflow's, which starts with vst_live_ or vst_test_";
             return Err(Refusal::new(Reason::TokenInvalid, detail).into());
         }
         let remembered = self.look_up(&presented.id).await?;
         let known = self.known(&presented, &remembered)?;
+        self.signature(token, known).await?;
         let Who::Workflow(who) = &known.who else { return Err(token::invalid().into()) };
         let who = Arc::clone(who);
         match (&known.record.binding, evidence.scheme()) {
@@ -165,6 +171,7 @@ impl Authenticator {
         let presented = parse(token)?;
         let remembered = self.look_up(&presented.id).await?;
         let known = self.known(&presented, &remembered)?;
+        self.signature(token, known).await?;
         let Who::Workflow(who) = &known.who else { return Err(token::invalid().into()) };
         match (&known.record.binding, proven) {
             (None, _) => {}
@@ -174,6 +181,46 @@ impl Authenticator {
             (Some(Binding::Certificate(_)), _) => return Err(other_certificate().into()),
         }
         Ok(Arc::clone(who))
+    }
+
+    /// The record of a token as it is now in the database, where the token is in force; whether its key is proven is not
+    /// looked at.
+    ///
+    /// # Errors
+    /// [`AuthError::Store`] where the store could not be asked.
+    pub async fn look_again(&self, token: &str) -> Result<Option<TokenRecord>, AuthError> {
+        let Ok(presented) = PresentedToken::parse(token) else { return Ok(None) };
+        let Some(record) = self.store.token(&presented.id).await? else { return Ok(None) };
+        let good =
+            token::check(&presented, &record, self.clock.now()).is_ok() && self.is_signed(token, &record).await?;
+        Ok(good.then_some(record))
+    }
+
+    /// The keys that sign access tokens.
+    pub fn keys(&self) -> &Keyring {
+        &self.keys
+    }
+
+    /// The signature of a signed token, looked at once for each read of its record: the digest says already that it is the
+    /// text that was made here.
+    async fn signature(&self, token: &str, known: &Known) -> Result<(), AuthError> {
+        if known.record.key.is_none() || known.signed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if !self.is_signed(token, &known.record).await? {
+            return Err(token::invalid().into());
+        }
+        known.signed.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn is_signed(&self, token: &str, record: &TokenRecord) -> Result<bool, AuthError> {
+        let Some(id) = &record.key else { return Ok(true) };
+        match self.keys.accepted(id).await {
+            Ok(key) => Ok(key.is_some_and(|key| key.signed(token))),
+            Err(KeyringError::Store(error)) => Err(error.into()),
+            Err(KeyringError::Key(error)) => Err(StoreError::Corrupt(error.to_string()).into()),
+        }
     }
 
     /// Proofs of possession.
@@ -207,7 +254,7 @@ impl Authenticator {
     /// As for [`Authenticator::workflow`].
     pub async fn operator(&self, presented: &str) -> Result<Operator, AuthError> {
         let presented = parse(presented)?;
-        if presented.kind != TokenKind::Operator {
+        if presented.kind != Some(TokenKind::Operator) {
             let detail = "this is a workflow's token; the admin listener needs one that starts with vst_admin_";
             return Err(Refusal::new(Reason::TokenInvalid, detail).into());
         }
@@ -314,7 +361,7 @@ impl Authenticator {
             }
             Identity::Operator(operator) => Who::Operator(operator),
         };
-        Ok(Known { record, who, noted: Minute::default() })
+        Ok(Known { record, signed: AtomicBool::new(false), who, noted: Minute::default() })
     }
 
     async fn read(&self, id: &TokenId) -> Result<Arc<Remembered>, StoreError> {
@@ -349,5 +396,5 @@ fn other_certificate() -> Refusal {
 }
 
 fn parse(presented: &str) -> Result<PresentedToken, Refusal> {
-    Token::parse(presented).map_err(|error| token::refusal(Reason::TokenInvalid, error))
+    PresentedToken::parse(presented).map_err(|error| token::refusal(Reason::TokenInvalid, error))
 }

@@ -16,9 +16,10 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
+use super::access_token;
 use crate::clock::Clock;
 use crate::domain::bytes::Sha256Digest;
-use crate::domain::ids::TokenId;
+use crate::domain::ids::{KeyId, TokenId};
 use crate::domain::principal::{Environment, Operator, Principal};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::store::{TokenHolder, TokenRecord};
@@ -91,7 +92,16 @@ impl Token {
         if checksum(body) != sum {
             return Err(TokenError::Checksum);
         }
-        Ok(PresentedToken { kind, id, hash: Sha256Digest::of(text.as_bytes()) })
+        Ok(PresentedToken { kind: Some(kind), id, hash: Sha256Digest::of(text.as_bytes()), key: None })
+    }
+
+    /// An id for a token of another form.
+    pub fn fresh_id(clock: &Clock) -> TokenId {
+        loop {
+            if let Ok(id) = base62(clock, TokenId::LENGTH).parse() {
+                return id;
+            }
+        }
     }
 
     /// The token itself, for the one answer that shows it.
@@ -103,14 +113,30 @@ impl Token {
 /// A well-formed token that nobody has checked yet. Holds the digest, not the secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PresentedToken {
-    /// What it claims to be for.
-    pub kind: TokenKind,
+    /// What it claims to be for; a signed one claims nothing.
+    pub kind: Option<TokenKind>,
     /// The public half.
     pub id: TokenId,
     hash: Sha256Digest,
+    /// The key that a signed one claims to be signed with.
+    key: Option<KeyId>,
+}
+
+/// Whether this is the token with that id, by what it says of itself.
+pub fn names_token(text: &str, id: &TokenId) -> bool {
+    PresentedToken::parse(text).is_ok_and(|presented| presented.id == *id)
 }
 
 impl PresentedToken {
+    /// A token of either form.
+    ///
+    /// # Errors
+    /// As for [`Token::parse`].
+    pub fn parse(text: &str) -> Result<Self, TokenError> {
+        let Some(named) = access_token::name(text) else { return Token::parse(text) };
+        Ok(Self { kind: None, id: named.id, hash: Sha256Digest::of(text.as_bytes()), key: Some(named.key) })
+    }
+
     /// Whether this is the very token of the record, in constant time.
     pub(super) fn is_secret_of(&self, record: &TokenRecord) -> bool {
         self.hash.0.ct_eq(&record.hash.0).into()
@@ -184,7 +210,12 @@ pub(super) fn check(presented: &PresentedToken, record: &TokenRecord, now: Times
         TokenHolder::Workflow { environment, .. } => TokenKind::Workflow(*environment),
         TokenHolder::Operator { .. } => TokenKind::Operator,
     };
-    if !presented.is_secret_of(record) || presented.id != record.id || presented.kind != kind {
+    // A signed token has said its key, and nothing else; every other one has said its kind and has no key.
+    let fits = match presented.kind {
+        Some(own) => own == kind && record.key.is_none(),
+        None => presented.key.is_some() && presented.key == record.key,
+    };
+    if !presented.is_secret_of(record) || presented.id != record.id || !fits {
         return Err(invalid());
     }
     if record.revoked_at.is_some() {
@@ -249,7 +280,7 @@ mod tests {
         for kind in TokenKind::ALL {
             let (token, id, hash) = Token::generate(kind, &Clock::system());
             let presented = Token::parse(token.expose()).unwrap();
-            assert_eq!((presented.kind, &presented.id, presented.hash), (kind, &id, hash));
+            assert_eq!((presented.kind, &presented.id, presented.hash), (Some(kind), &id, hash));
             assert_eq!(token.expose().len(), kind.prefix().len() + 16 + 1 + 43 + 6);
             assert_eq!(hash, Sha256Digest::of(token.expose().as_bytes()));
         }

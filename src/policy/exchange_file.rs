@@ -36,6 +36,11 @@ pub struct ExchangeRules {
 }
 
 impl ExchangeRules {
+    /// Whether the users of this client of this issuer may have tokens.
+    pub fn lists(&self, issuer: &IssuerName, client: &str) -> bool {
+        self.issuers.contains(issuer) && self.clients.iter().any(|own| own == client)
+    }
+
     /// The rule behind a key, for example `apps/where2eat.toml:30 exchange.roles`.
     pub(super) fn rule(&self, key: &'static str) -> String {
         self.lines.rule(key)

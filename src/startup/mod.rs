@@ -136,6 +136,7 @@ async fn core_with(
         settings: Settings {
             public_url,
             redirect_ttl: std::time::Duration::from_secs(60),
+            access_tokens: config.identity.access_tokens,
             expiry_grace: config.sweep.expiry_grace,
         },
     };

@@ -17,6 +17,7 @@ mod deploy;
 mod drill;
 mod embedded;
 mod events;
+mod exchange;
 mod faults;
 mod gateway;
 mod graceful;

@@ -8,6 +8,7 @@ mod downloads;
 mod health;
 mod limits;
 mod links;
+mod oauth;
 mod objects;
 mod pages;
 mod uploads;
@@ -27,6 +28,10 @@ pub(super) use downloads::__path_request_download;
 pub(super) use health::{__path_healthz, __path_readyz, readyz_in_detail};
 pub(super) use limits::{__path_get_limits, LimitsAnswer};
 pub(super) use links::__path_follow_link;
+pub(super) use oauth::{
+    __path_exchange, __path_introspect, __path_issue_token, __path_jwks, __path_metadata, __path_revoke, __path_token,
+    ExchangeBody, IntrospectionAnswer, KeySet, Metadata, OneToken, TokenAnswer, TokenForm,
+};
 pub(super) use objects::{__path_delete_object, __path_get_object, __path_list_objects, ObjectList, object_id, state};
 pub(super) use pages::{__path_docs, __path_openapi, description, docs_page};
 pub(super) use uploads::__path_request_upload;
@@ -57,6 +62,13 @@ pub(super) fn configure(config: &mut ServiceConfig) {
             )),
     );
     resource(config, "/events/sns", &[("POST", || web::post().to(events::sns))]);
+    resource(config, "/exchange", &[("POST", || web::post().to(oauth::exchange))]);
+    resource(config, "/oauth/token", &[("POST", || web::post().to(oauth::token))]);
+    resource(config, "/issue-token", &[("POST", || web::post().to(oauth::issue_token))]);
+    resource(config, "/introspect", &[("POST", || web::post().to(oauth::introspect))]);
+    resource(config, "/revoke", &[("POST", || web::post().to(oauth::revoke))]);
+    resource(config, "/.well-known/oauth-authorization-server", &[("GET", || web::get().to(oauth::metadata))]);
+    resource(config, "/.well-known/jwks.json", &[("GET", || web::get().to(oauth::jwks))]);
     resource(config, "/healthz", &[("GET", || web::get().to(health::healthz))]);
     resource(config, "/readyz", &[("GET", || web::get().to(health::readyz))]);
     resource(config, "/openapi.json", &[("GET", || web::get().to(pages::openapi))]);

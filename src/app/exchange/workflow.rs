@@ -1,0 +1,68 @@
+//! A workflow narrows its own token: a child that never allows more, never lives longer, and dies with its parent.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+
+use crate::domain::audit::AuditAction;
+use crate::domain::binding::Binding;
+use crate::domain::refusal::{Reason, Refusal};
+use crate::policy::{ExchangeRequest, TOKEN_TTL, decide_derivation};
+use crate::store::{TokenHolder, TokenOrigin};
+
+use super::issue::Plan;
+use super::{ExchangeWish, IssuedToken, Seen, possession, which};
+use crate::app::authenticate::refusal;
+use crate::app::{App, RequestContext};
+
+impl App {
+    /// A narrower token of the workflow that holds this one.
+    pub(super) async fn narrow(
+        &self,
+        context: &RequestContext,
+        wish: &ExchangeWish,
+        proven: Option<Binding>,
+        seen: &mut Seen,
+    ) -> Result<IssuedToken, Refusal> {
+        let who = self.authenticator.subject(wish.subject.expose_secret(), proven.as_ref()).await.map_err(refusal)?;
+        seen.workflow = Some(Box::new((*who).clone()));
+        let policies = self.policies.current();
+        let app = which::app(&policies, &self.settings.public_url, wish, who.environment, |app| app.app == who.app)?;
+        let admission = self.admit(context, &who, AuditAction::ExchangeToken).await;
+        self.admitted(admission, seen)?;
+        let now = self.clock.now();
+        let Some(parent) = self.store.token(&who.token).await? else {
+            return Err(Refusal::new(Reason::TokenRevoked, "The token that was shown has been revoked."));
+        };
+        let left = parent.expires_at.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
+        let asked = wish.ttl.unwrap_or(TOKEN_TTL.max);
+        let request = ExchangeRequest {
+            environment: who.environment,
+            wanted: wish.wanted.clone(),
+            ttl: left.map_or(asked, |left| left.min(asked)),
+            possession: possession(proven.as_ref()),
+        };
+        let circumstances = context.circumstances(now);
+        let (scopes, ttl, rule) =
+            decide_derivation(&policies, who.subject.as_ref(), &app.app, &request, &who.scopes, &circumstances)?;
+        let holder = TokenHolder::Workflow {
+            app: who.app.clone(),
+            workflow: who.workflow.clone(),
+            owner: who.owner.clone(),
+            environment: who.environment,
+            scopes: scopes.to_vec(),
+            subject: who.subject.clone(),
+        };
+        let plan = Plan {
+            holder,
+            ttl,
+            origin: TokenOrigin::Derived,
+            issuer: parent.issuer.clone(),
+            parent: Some(who.token.clone()),
+            binding: proven,
+            rule,
+            what: format!("derived from token {}", who.token),
+        };
+        self.issue_token(context, plan, seen).await
+    }
+}
