@@ -80,7 +80,8 @@ pub(super) fn refuse_unkept(input: &PutObjectInput) -> S3Result<()> {
         || input.grant_read.is_some()
         || input.grant_read_acp.is_some()
         || input.grant_write_acp.is_some()
-        || input.cache_control.is_some()
+        // A browser adds this one by itself beside If-None-Match (Fetch, HTTP-network-or-cache fetch); nothing is lost with it.
+        || input.cache_control.as_deref().is_some_and(|own| own != "no-cache")
         || input.content_disposition.is_some()
         || input.content_language.is_some()
         || input.content_encoding.as_deref().is_some_and(|encoding| encoding != "aws-chunked")
