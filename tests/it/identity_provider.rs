@@ -4,12 +4,18 @@
 //! rotates or hides its keys starts its own. The programs in `tests/it/node/` know nothing of ours: they speak to the
 //! gateway through `oauth4webapi`, which refuses answers that do not follow the standards.
 
+mod client;
+mod silence;
+
+pub use client::RESOURCE;
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::gateway::Gateway;
 use crate::harness;
 
 /// A running provider.
@@ -75,6 +81,42 @@ impl Drop for Provider {
             let _ = child.wait();
         }
     }
+}
+
+/// The setting `identity.issuers` with which a gateway trusts this provider, as JSON.
+pub fn issuers(provider: &Provider) -> String {
+    json!([{
+        "name": "company",
+        "issuer": provider.issuer,
+        "environment": "live",
+        "clients": ["analyst-page", "platform"],
+        "audiences": [client::RESOURCE],
+        "tokens": ["id_token", "access_token"],
+        "algorithms": ["RS256", "ES256"],
+        "claims": { "role": "role", "project": "project", "device": "device", "device_attested": "device_attested" },
+        "operators": { "audience": "operators", "claim": "groups", "viewer": ["vestibule-viewers"],
+            "reviewer": ["vestibule-reviewers"], "provisioner": ["vestibule-provisioners"], "admin": ["vestibule-admins"] },
+    }])
+    .to_string()
+}
+
+/// A gateway that trusts the provider's clients of the tests, on a directory whose policies have been prepared; people get
+/// tokens of the app `where2eat`.
+pub async fn trusting(provider: &Provider, dir: tempfile::TempDir) -> Gateway {
+    trusting_with(provider, dir, &[]).await
+}
+
+/// [`trusting`], with further settings.
+pub async fn trusting_with(provider: &Provider, dir: tempfile::TempDir, settings: &[(&str, &str)]) -> Gateway {
+    crate::gateway::edit_policy(
+        dir.path(),
+        "apps/where2eat.toml",
+        "clients = [\"where2eat-page\"]",
+        "clients = [\"analyst-page\", \"platform\"]",
+    );
+    let issuers = issuers(provider);
+    let own = [("VESTIBULE__IDENTITY__ISSUERS", issuers.as_str())];
+    Gateway::start_in(dir, &[&own, settings].concat()).await
 }
 
 fn home() -> PathBuf {
