@@ -1,12 +1,13 @@
 //! Hostile use, through the real binary: mutilated tokens, guessed secrets, smuggled headers, tokens in addresses.
 
+mod assertions;
 mod headers;
 mod secrets;
 
 use crate::gateway::Gateway;
 use crate::http_errors::{Answer, send};
 
-/// Lists objects with a token: the cheapest request that needs one.
-async fn list(gateway: &Gateway, token: &str) -> Answer {
-    send(gateway.http.get(format!("{}/objects", gateway.public)).bearer_auth(token)).await
+/// Asks what is left of the limits with a token: whoever has one may.
+async fn ask(gateway: &Gateway, token: &str) -> Answer {
+    send(gateway.http.get(format!("{}/limits", gateway.public)).bearer_auth(token)).await
 }
