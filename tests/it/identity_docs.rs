@@ -8,10 +8,22 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::gateway::{Gateway, edited_policies};
-use crate::identity_provider::{Provider, issuers, node_dir};
+use crate::identity_provider::{Provider, RESOURCE, issuers, node_dir};
 
 /// The snippets that run here, in this order.
-const HERE: [&str; 0] = [];
+const HERE: [&str; 11] = [
+    "issuers",
+    "exchange",
+    "exchange-short",
+    "exchange-narrow",
+    "issue-token",
+    "introspect",
+    "give-back",
+    "metadata",
+    "dpop",
+    "mtls",
+    "operators",
+];
 
 /// A fenced block: its language, its name, its text.
 struct Block {
@@ -98,6 +110,7 @@ async fn the_snippets_about_tokens_of_people_and_keys_run() {
     std::fs::create_dir(&bin).unwrap();
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_vestibule"), bin.join("vestibule")).unwrap();
 
+    let access_token = provider.login("analyst", "platform", Some(RESOURCE)).await["access_token"].clone();
     let mut script = String::from("set -euo pipefail\n");
     for name in HERE {
         let block = blocks.iter().find(|block| block.name == name).unwrap();
@@ -110,6 +123,7 @@ async fn the_snippets_about_tokens_of_people_and_keys_run() {
         .envs([("PUBLIC", &gateway.public), ("ADMIN", &gateway.admin), ("OPERATOR", &gateway.admin_token)])
         .env("WORKFLOW", &gateway.token)
         .env("ID_TOKEN", provider.id_token("analyst", "platform").await)
+        .env("ACCESS_TOKEN", access_token.as_str().unwrap())
         .env("OPERATOR_ID_TOKEN", provider.id_token("operator-viewer", "operators").await)
         .envs([("CURL_CA_BUNDLE", &certificate), ("NODE_EXTRA_CA_CERTS", &certificate)])
         .env("VESTIBULE_CONFIG", gateway.dir().join("vestibule.toml"))

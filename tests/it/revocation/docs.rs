@@ -31,7 +31,7 @@ async fn the_snippets_about_revocation_run() {
         .unwrap();
     let (told, errors) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
     assert!(run.status.success(), "{told}\n{errors}");
-    for said in ["\"killed\": 1", "user:ana", "dead after", "\"p99_ms\""] {
+    for said in ["\"killed\": 1", "user:u-42", "dead after", "\"p99_ms\""] {
         assert!(told.contains(said), "{said}: {told}\n{errors}");
     }
 }
