@@ -90,3 +90,20 @@ CREATE INDEX tokens_without_user ON tokens (id) WHERE user_id IS NULL AND subjec
 CREATE INDEX tokens_provisioned ON tokens (created_at, id) WHERE origin IS NULL;
 -- What is removed some days after its end.
 CREATE INDEX tokens_by_end ON tokens (expires_at) WHERE origin IS NOT NULL;
+
+-- Requests for access and what became of them.
+CREATE TABLE access_requests (
+    id            text   NOT NULL PRIMARY KEY,
+    asked         text   NOT NULL,               -- what for, JSON
+    requested_by  text   NOT NULL,
+    reason        text   NOT NULL,
+    created_at    bigint NOT NULL,
+    life          text   NOT NULL,               -- the whole state, JSON
+    app           text   NOT NULL,
+    state         text   NOT NULL,               -- the name of the state
+    claim         bytea  CHECK (length(claim) = 32), -- SHA-256 of the link's secret, while it works
+    claim_ends_at bigint
+);
+
+CREATE UNIQUE INDEX access_requests_by_claim ON access_requests (claim) WHERE claim IS NOT NULL;
+CREATE INDEX access_requests_by_state ON access_requests (state, id);

@@ -66,7 +66,7 @@ pub use policy_diff::{Change as AnswerChange, DiffWindow, Example, NotReplayed, 
 pub use quota_audit::{BucketFinding, BucketReport, QuotaAudit, QuotaAuditQuery};
 pub use request_download::{DownloadQuery, IssuedDownload, Which};
 pub use request_upload::IssuedUpload;
-pub use review::ReviewAct;
+pub use review::{ReviewAct, Reviewed};
 pub use revoke::{Containing, Deed, Deeds, Holdings, NewRevocation, RevocationNow};
 pub use rotate::{RotatedToken, Rotation};
 pub use targets::{OpenTarget, Targets};

@@ -1,6 +1,6 @@
 //! A reviewer decides on a held object, with a written reason.
 
-use crate::domain::audit::{AuditAction, Outcome};
+use crate::domain::audit::{AuditAction, AuditEntry, Outcome};
 use crate::domain::ids::ObjectId;
 use crate::domain::job::JobKind;
 use crate::domain::life::{InvalidTransition, Life, Review, State};
@@ -8,7 +8,8 @@ use crate::domain::object::Object;
 use crate::domain::principal::Operator;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::text::without_tokens;
-use crate::policy;
+use crate::policy::{self, Approvals};
+use crate::store::ReleaseApproval;
 
 use super::failure::Refused;
 use super::objects::purge_due;
@@ -17,6 +18,22 @@ use super::{App, Change, RequestContext};
 
 /// Shortest and longest written reason, in characters.
 const REASON_LENGTH: std::ops::RangeInclusive<usize> = 3..=1000;
+
+/// How a reviewer's decision ended.
+#[derive(Clone, Debug)]
+pub enum Reviewed {
+    /// Carried out; the object as it stands now.
+    Done(Object),
+    /// Recorded. Other reviewers must agree before the object is released.
+    Waiting {
+        /// The object, which is held as before.
+        object: Object,
+        /// Who has agreed, the first one first.
+        approved_by: Vec<String>,
+        /// How many must.
+        needed: u8,
+    },
+}
 
 /// What a reviewer does with an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +47,8 @@ pub enum ReviewAct {
 }
 
 impl App {
-    /// Carries out a reviewer's decision, with a written reason. The object as it stands then.
+    /// Carries out a reviewer's decision, with a written reason. A release waits for as many different reviewers as the
+    /// policy asks for; what they agreed on is void once the object changes.
     ///
     /// # Errors
     /// The refusal, recorded.
@@ -41,10 +59,10 @@ impl App {
         id: ObjectId,
         reason: Result<String, Refusal>,
         act: ReviewAct,
-    ) -> Result<Object, Refusal> {
+    ) -> Result<Reviewed, Refusal> {
         let mut seen = None;
         match self.try_review(context, who, id, reason, act, &mut seen).await {
-            Ok(object) => Ok(object),
+            Ok(reviewed) => Ok(reviewed),
             Err(refusal) => {
                 Err(self.refuse(context, Refused::Operator(who), act.action(), seen.as_ref(), refusal).await)
             }
@@ -59,7 +77,7 @@ impl App {
         reason: Result<String, Refusal>,
         act: ReviewAct,
         seen: &mut Option<Object>,
-    ) -> Result<Object, Refusal> {
+    ) -> Result<Reviewed, Refusal> {
         let reason = written_reason(reason, "A review")?;
         let object = self.store.object(id).await?.ok_or_else(not_found)?;
         let object = seen.insert(object);
@@ -73,8 +91,18 @@ impl App {
         audit.detail = Some(reason.clone());
         let change = match act {
             ReviewAct::Release => {
-                let review = Review { by: who.name.clone(), reason };
-                let next = object.life.clone().release(review).map_err(conflict)?;
+                let release = |by| object.life.clone().release(Review { by, reason: reason.clone() }).map_err(conflict);
+                release(who.name.clone())?;
+                let Approvals { needed, rule } =
+                    policy::release_approvals(&self.policies.current(), &object.app, &object.classification);
+                let approved_by = match needed {
+                    1 => vec![who.name.clone()],
+                    _ => self.approve(object, who, reason.clone(), (needed, rule), audit.clone()).await?,
+                };
+                if approved_by.len() < usize::from(needed) {
+                    return Ok(Reviewed::Waiting { object: object.clone(), approved_by, needed });
+                }
+                let next = release(approved_by.join(", "))?;
                 // What was contained goes back to where it was.
                 let job = match next.state() {
                     State::Promoting => Some(JobKind::Promote),
@@ -88,7 +116,7 @@ impl App {
             }
             ReviewAct::Delete if matches!(object.life, Life::Deleted { .. }) => {
                 self.store.audit(audit).await?;
-                return Ok(object.clone());
+                return Ok(Reviewed::Done(object.clone()));
             }
             ReviewAct::Delete => {
                 self.refuse_kept(object).await?;
@@ -96,9 +124,34 @@ impl App {
                 Change::to(next).job(JobKind::Purge, purge_due(object, self))
             }
         };
-        self.advance(object, change.audit(audit)).await?.ok_or_else(|| {
+        self.advance(object, change.audit(audit)).await?.map(Reviewed::Done).ok_or_else(|| {
             Refusal::new(Reason::ObjectBusy, "The object is changing. Try again shortly.").retry_after(1)
         })
+    }
+}
+
+impl App {
+    /// Records that a reviewer agrees to a release that needs others too; the names of all who do.
+    async fn approve(
+        &self,
+        object: &Object,
+        who: &Operator,
+        reason: String,
+        (needed, rule): (u8, String),
+        mut audit: AuditEntry,
+    ) -> Result<Vec<String>, Refusal> {
+        audit.action = AuditAction::ApproveRelease;
+        audit.status = Some(202);
+        audit.detail = Some(format!("one of {needed} reviewers ({rule}): {reason}"));
+        let approval = ReleaseApproval {
+            object: object.id,
+            revision: object.revision,
+            by: who.name.clone(),
+            reason,
+            at: audit.time,
+        };
+        let all = self.store.approve_release(approval, audit).await?;
+        Ok(all.into_iter().map(|approval| approval.by).collect())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::domain::admin::AdminRoles;
+use crate::domain::admin::{AdminAct, AdminRoles};
 use crate::domain::audit::{AuditAction, AuditEntry, Outcome};
 use crate::domain::binding::Binding;
 use crate::domain::ids::{AppName, OwnerName, TokenId, WorkflowName};
@@ -12,6 +12,7 @@ use crate::domain::scope::Scope;
 use crate::identity::{Token, TokenKind};
 use crate::store::{CreateOutcome, RevocationRecord, TokenHolder, TokenQuery, TokenRecord};
 
+use super::authenticate::may;
 use super::failure::Refused;
 use super::{App, RequestContext};
 
@@ -107,6 +108,7 @@ impl App {
                 (TokenKind::Workflow(environment), holder, binding, expires_at)
             }
             NewToken::Operator { name, roles, expires_at } => {
+                may(who, AdminAct::Administer)?;
                 (TokenKind::Operator, TokenHolder::Operator { name, roles }, None, expires_at)
             }
         };

@@ -1,11 +1,12 @@
 //! `vestibule generate DIR`: the documents that are made from the code.
 //!
-//! The error table, the enforcement table, the decision matrix of the example policies and both API descriptions. They are committed, and `make check` fails where
-//! they differ from what this writes.
+//! The error table, the enforcement table, what operators' roles may, the decision matrix of the example policies and both
+//! API descriptions. They are committed, and `make check` fails where they differ from what this writes.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use crate::domain::admin::AdminRole;
 use crate::domain::grant::UploadMethod;
 use crate::domain::refusal::Reason;
 use crate::http;
@@ -27,6 +28,7 @@ impl Generate {
     pub(super) fn run(self) -> Result<(), Failure> {
         write(&self.dir, "errors.md", &errors())?;
         write(&self.dir, "enforcement.md", &enforcement())?;
+        write(&self.dir, "admin-roles.md", &admin_roles())?;
         let matrix = policy::matrix_of(&self.policies)?;
         let made = "<!-- made by `vestibule generate docs` from policies/; do not edit -->\n";
         write(&self.dir, "decision-matrix.md", &format!("{made}{matrix}"))?;
@@ -56,6 +58,37 @@ fn errors() -> String {
         let _ =
             writeln!(text, "| `{}` | {} | {} | {} |", reason.code(), reason.status(), reason.title(), reason.remedy());
     }
+    text
+}
+
+fn admin_roles() -> String {
+    let mut text = String::from(
+        "<!-- made by `vestibule generate docs`; do not edit -->\n\
+         # What operators may do\n\n\
+         Every route of the admin listener, and how it answers an operator of each role. `yes`: the request is carried out, or \
+         refused for what it asks. `403`: `role_insufficient`, recorded with the operator's name. Without a token every route \
+         answers 401, but those that need none (`open`).\n\n| route |",
+    );
+    for role in AdminRole::ALL {
+        let _ = write!(text, " {role} |");
+    }
+    text.push_str("\n|---|");
+    text.push_str(&"---|".repeat(AdminRole::ALL.len()));
+    for route in http::ADMIN_ROUTES {
+        let _ = write!(text, "\n| `{} {}` |", route.method, route.path);
+        for role in AdminRole::ALL {
+            let outcome = match route.needs {
+                None => "open",
+                Some(act) if role.covers(act) => "yes",
+                Some(_) => "403",
+            };
+            let _ = write!(text, " {outcome} |");
+        }
+    }
+    text.push_str(
+        "\n\nWhoever makes, rotates or revokes an operator's own token needs `admin`, whatever the route says. How people get \
+         roles is in [identity.md](identity.md).\n",
+    );
     text
 }
 

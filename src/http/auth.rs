@@ -12,7 +12,7 @@ use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 
 use crate::app::App;
-use crate::domain::principal::{Operator, Principal};
+use crate::domain::principal::Principal;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::scope::Action;
 use crate::identity::Scheme;
@@ -112,48 +112,12 @@ impl<P: Permission> FromRequest for Authorized<P> {
     }
 }
 
-/// An operator of the admin listener.
-pub(super) struct Admin(pub(super) Operator);
-
-impl FromRequest for Admin {
-    type Error = Problem;
-    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let context = context::of(request).0;
-        let app = request.app_data::<web::Data<App>>().cloned();
-        let request = request.clone();
-        async move {
-            let Some(app) = app else { return Err(Problem::new(missing(), context.request_id)) };
-            let result = match presented(&request, "x-admin-token").and_then(bearer_only) {
-                Ok(token) => app.authenticate_operator(token).await,
-                Err(refusal) => Err(refusal),
-            };
-            match result {
-                Ok(operator) => Ok(Self(operator)),
-                Err(refusal) => Err(Problem::new(app.refuse_anonymous(&context, refusal).await, context.request_id)),
-            }
-        }
-        .boxed_local()
-    }
-}
-
-fn missing() -> Refusal {
+pub(super) fn missing() -> Refusal {
     Refusal::new(
         Reason::TokenMissing,
         "Send your token as 'Authorization: Bearer <token>', or in the header X-Workflow-Token where your tool can only \
          set a custom header.",
     )
-}
-
-/// No operator's token is bound to a key.
-fn bearer_only((scheme, token): (Scheme, &str)) -> Result<&str, Refusal> {
-    match scheme {
-        Scheme::Bearer => Ok(token),
-        Scheme::Dpop => {
-            Err(Refusal::new(Reason::TokenInvalid, "Send an operator's token as 'Authorization: Bearer <token>'."))
-        }
-    }
 }
 
 /// The one token of the request, and the scheme under which it came.

@@ -17,6 +17,7 @@ mod guarded;
 mod limits;
 mod middleware;
 mod openapi;
+mod operates;
 mod possession;
 mod problem;
 mod public;
@@ -25,7 +26,7 @@ mod server;
 mod sunset;
 mod tls;
 
-pub use admin::review_json;
+pub use admin::{AdminRoute, ROUTES as ADMIN_ROUTES, review_json};
 pub use events::Push;
 pub use openapi::{admin_description, public_description};
 pub use problem::Problem;

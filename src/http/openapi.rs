@@ -55,7 +55,7 @@ struct Public;
         admin::NewTokenBody, admin::CreatedTokenAnswer, admin::TokenList, admin::TokenView, admin::ReasonBody,
         admin::RotateBody, admin::RotatedAnswer, admin::AccessBody, admin::AccessAnswer, admin::AccessView,
         admin::AccessList, admin::ReviewAnswer, admin::ReviewRow,
-        admin::HeldObject, admin::HeldObjects, admin::AuditPage, admin::DeadLetterView, admin::RevocationBody,
+        admin::HeldObject, admin::HeldObjects, admin::WaitingRelease, admin::AuditPage, admin::DeadLetterView, admin::RevocationBody,
         admin::RevocationAnswer, admin::RevocationView, admin::RevocationList, admin::DeedView, admin::DeedsView,
         admin::HoldingsView, admin::NodeList, admin::NodeView, admin::AppList, admin::AppView, Document<'static>
     )),

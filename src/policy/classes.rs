@@ -11,6 +11,7 @@ use crate::domain::ids::{ClassName, RoleName};
 use crate::domain::media::MediaType;
 
 use super::exchange_file::TOKEN_TTL;
+use super::four_eyes;
 use super::manifest::Lines;
 use super::mistake::one_of;
 use super::possession::{self, PossessionDemand};
@@ -56,6 +57,8 @@ pub struct Classification {
     pub one_time_downloads: bool,
     /// The proof of possession that every request about such data must bring; none where absent.
     pub proof_of_possession: Option<PossessionDemand>,
+    /// How many different reviewers must agree before a held object is released.
+    pub release_approvals: u8,
     pub(super) lines: Lines,
 }
 
@@ -235,6 +238,7 @@ fn read_class(file: &File<'_>, name: ClassName, mut section: Section<'_>, found:
     let max_token_ttl = longest("max_token_ttl", &TOKEN_TTL);
     let one_time_downloads = section.optional("one_time_downloads", boolean).is_some_and(|found| found.value);
     let proof_of_possession = section.optional(possession::KEY, possession::demand).map(|found| found.value);
+    let release_approvals = section.optional(four_eyes::KEY, four_eyes::approvals).map_or(1, |found| found.value);
     if regulated {
         check_regulated(file, at, &name, roles.as_ref(), residency.as_ref(), lawful_basis.is_some());
     }
@@ -253,6 +257,7 @@ fn read_class(file: &File<'_>, name: ClassName, mut section: Section<'_>, found:
         max_token_ttl,
         one_time_downloads,
         proof_of_possession,
+        release_approvals,
         lines,
     })
 }

@@ -69,6 +69,8 @@ pub struct Manifest {
     pub proof_of_possession: Option<PossessionDemand>,
     /// Whose assertions are exchanged for tokens of the app; nobody's where absent.
     pub exchange: Option<ExchangeRules>,
+    /// How many different reviewers must agree before a held object is released.
+    pub release_approvals: u8,
     /// What inspection does with the app's uploads.
     pub content: ContentRules,
     /// What an upload must be like besides; one of them holds, where there are any.

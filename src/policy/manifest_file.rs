@@ -18,6 +18,7 @@ use crate::domain::principal::Environment;
 use super::classes::values;
 use super::conditions::{self, Condition};
 use super::exchange_file::{self, Exchange};
+use super::four_eyes;
 use super::limits_file::{self, AppLimits, Limits};
 use super::manifest::{Lines, Manifest, WorkflowRules};
 use super::possession::{self, PossessionDemand};
@@ -70,6 +71,7 @@ pub(super) struct Draft {
     origins: Vec<String>,
     inline_types: Vec<MediaType>,
     one_time_downloads: bool,
+    release_approvals: u8,
     content: ContentRules,
     lines: Vec<(&'static str, u32)>,
 }
@@ -111,6 +113,7 @@ pub(super) fn read(file: &File<'_>, app: AppName) -> Draft {
     let inline = root.list("inline_types", text::<MediaType>);
     let one_time_downloads = root.optional("one_time_downloads", boolean).is_some_and(|found| found.value);
     let proof_of_possession = root.optional(possession::KEY, possession::demand);
+    let release_approvals = root.optional(four_eyes::KEY, four_eyes::approvals).map_or(1, |found| found.value);
     let narrower = root.section("max_size_per_type");
     let quota = quota_file::read_app(file, &mut root, max_size.as_ref());
     let limits = limits_file::read_app(file, &mut root);
@@ -155,6 +158,7 @@ pub(super) fn read(file: &File<'_>, app: AppName) -> Draft {
         origins,
         one_time_downloads,
         proof_of_possession,
+        release_approvals,
         content,
         lines,
     }
@@ -203,6 +207,7 @@ impl Draft {
             inline_types: self.inline_types,
             one_time_downloads: self.one_time_downloads,
             proof_of_possession: self.proof_of_possession.map(|found| found.value),
+            release_approvals: self.release_approvals,
             content: ContentRules { types: types.clone(), ..self.content },
             types,
             conditions: self.conditions,

@@ -19,6 +19,7 @@ mod cross;
 pub mod decide;
 mod exchange;
 mod exchange_file;
+mod four_eyes;
 mod last_word;
 mod limits_file;
 mod load;
@@ -57,6 +58,7 @@ pub use decide::{
 };
 pub use exchange::{ExchangePermit, ExchangeRequest, Wanted, decide_derivation, decide_exchange};
 pub use exchange_file::{ExchangeRules, TOKEN_TTL};
+pub use four_eyes::{Approvals, release_approvals};
 pub use manifest::Manifest;
 pub use mistake::Mistake;
 pub use owners::Owner;

@@ -32,8 +32,8 @@ pub(super) struct File<'a> {
 /// What is wrong with a value, and what to write instead; the reader adds the key and the place.
 #[derive(Debug)]
 pub(super) struct Wrong {
-    problem: String,
-    remedy: String,
+    pub(super) problem: String,
+    pub(super) remedy: String,
 }
 
 impl<'a> File<'a> {

@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "a test binary has no public items")]
 
 mod access;
+mod admin_roles;
 mod audit_trail;
 mod away;
 mod azure;

@@ -8,13 +8,15 @@
 mod contain;
 mod deeds;
 
+use crate::domain::admin::AdminAct;
 use crate::domain::audit::{AuditAction, Outcome};
 use crate::domain::ids::{RevocationId, TokenId};
 use crate::domain::principal::Operator;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::revocation::RevocationTarget;
-use crate::store::{RevocationQuery, RevocationRecord, Revoke};
+use crate::store::{RevocationQuery, RevocationRecord, Revoke, TokenHolder};
 
+use super::authenticate::may;
 use super::failure::Refused;
 use super::review::written_reason;
 use super::tokens::describe;
@@ -80,6 +82,9 @@ impl App {
         match &target {
             RevocationTarget::Token(id) => {
                 let record = self.store.token(id).await?.ok_or_else(no_such_token)?;
+                if matches!(record.holder, TokenHolder::Operator { .. }) {
+                    may(who, AdminAct::Administer)?;
+                }
                 audit = describe(&record, audit);
             }
             RevocationTarget::Workflow(app, workflow) => {

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::app::{AccessDecision, App, NewAccessRequest, Requested};
 use crate::domain::access::{AccessRequest, AccessState, AccessStateName};
 use crate::domain::ids::AccessRequestId;
-use crate::domain::principal::Environment;
+use crate::domain::principal::{Environment, Operator};
 use crate::domain::refusal::{Reason, Refusal};
-use crate::http::auth::Admin;
 use crate::http::body::Body;
 use crate::http::context::Context;
+use crate::http::operates::{AskForAccess, Look, Operates, Provision};
 use crate::http::problem::{Document, Problem};
 use crate::store::AccessQuery;
 
@@ -227,13 +227,13 @@ pub(in crate::http) struct AccessList {
 )]
 pub(in crate::http) async fn request_access(
     app: web::Data<App>,
-    who: Admin,
+    who: Operates<AskForAccess>,
     context: Context,
     body: Body<AccessBody>,
 ) -> Result<HttpResponse, Problem> {
     let context = context.with_body(body.digest);
     let requested = app
-        .request_access(&context.0, &who.0, body.parsed.and_then(TryInto::try_into))
+        .request_access(&context.0, &who.who, body.parsed.and_then(TryInto::try_into))
         .await
         .map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
     Ok(HttpResponse::Created().json(AccessAnswer::of(&requested, &app)))
@@ -246,7 +246,7 @@ pub(in crate::http) async fn request_access(
 )]
 pub(in crate::http) async fn list_access(
     app: web::Data<App>,
-    who: Admin,
+    who: Operates<Look>,
     context: Context,
     query: Result<web::Query<AccessParameters>, actix_web::Error>,
 ) -> Result<HttpResponse, Problem> {
@@ -254,7 +254,7 @@ pub(in crate::http) async fn list_access(
         .map_err(|error| Refusal::new(Reason::InvalidField, format!("The query cannot be read: {error}.")))
         .and_then(|query| query.into_inner().parse());
     let page = app
-        .list_access(&context.0, &who.0, query)
+        .list_access(&context.0, &who.who, query)
         .await
         .map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
     let requests = page.requests.iter().map(AccessView::from).collect();
@@ -272,12 +272,12 @@ pub(in crate::http) async fn list_access(
 )]
 pub(in crate::http) async fn get_access(
     app: web::Data<App>,
-    who: Admin,
+    who: Operates<Look>,
     context: Context,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let request = app
-        .read_access(&context.0, &who.0, request_id(&id))
+        .read_access(&context.0, &who.who, request_id(&id))
         .await
         .map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
     Ok(HttpResponse::Ok().json(AccessView::from(&request)))
@@ -294,12 +294,12 @@ pub(in crate::http) async fn get_access(
 )]
 pub(in crate::http) async fn approve_access(
     app: web::Data<App>,
-    who: Admin,
+    who: Operates<Provision>,
     context: Context,
     id: web::Path<String>,
     body: Body<ReasonBody>,
 ) -> Result<HttpResponse, Problem> {
-    decide(&app, &who, context, &id, body, AccessDecision::Approve).await
+    decide(&app, &who.who, context, &id, body, AccessDecision::Approve).await
 }
 
 /// Denies a request, with a written reason; an approval that nobody has claimed is taken back, and its link dies.
@@ -313,17 +313,17 @@ pub(in crate::http) async fn approve_access(
 )]
 pub(in crate::http) async fn deny_access(
     app: web::Data<App>,
-    who: Admin,
+    who: Operates<Provision>,
     context: Context,
     id: web::Path<String>,
     body: Body<ReasonBody>,
 ) -> Result<HttpResponse, Problem> {
-    decide(&app, &who, context, &id, body, AccessDecision::Deny).await
+    decide(&app, &who.who, context, &id, body, AccessDecision::Deny).await
 }
 
 async fn decide(
     app: &App,
-    who: &Admin,
+    who: &Operator,
     context: Context,
     id: &str,
     body: Body<ReasonBody>,
@@ -332,7 +332,7 @@ async fn decide(
     let context = context.with_body(body.digest);
     let reason = body.parsed.map(|body| body.reason);
     let requested = app
-        .decide_access(&context.0, &who.0, request_id(id), reason, decision)
+        .decide_access(&context.0, who, request_id(id), reason, decision)
         .await
         .map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
     Ok(HttpResponse::Ok().json(AccessAnswer::of(&requested, app)))

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::{AccessReview, App, Finding, ReviewQuery, ReviewedToken};
 use crate::domain::refusal::{Reason, Refusal};
-use crate::http::auth::Admin;
 use crate::http::context::Context;
+use crate::http::operates::{Look, Operates};
 use crate::http::problem::Problem;
 
 use super::tokens::TokenView;
@@ -104,7 +104,7 @@ pub fn review_json(review: &AccessReview) -> serde_json::Value {
 )]
 pub(in crate::http) async fn review_access(
     app: web::Data<App>,
-    who: Admin,
+    who: Operates<Look>,
     context: Context,
     request: HttpRequest,
     query: Result<web::Query<ReviewParameters>, actix_web::Error>,
@@ -117,7 +117,7 @@ pub(in crate::http) async fn review_access(
         None => request.headers().get(ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/csv")),
     };
     let review = app
-        .review_access(&context.0, &who.0, query.and_then(|query| query.parse()))
+        .review_access(&context.0, &who.who, query.and_then(|query| query.parse()))
         .await
         .map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
     if !csv {

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::domain::refusal::{Reason, Refusal};
-use crate::http::auth::Admin;
 use crate::http::context::Context;
+use crate::http::operates::{Look, Operates};
 use crate::http::problem::Problem;
 use crate::store::AuditQuery;
 
@@ -73,7 +73,7 @@ pub(in crate::http) struct AuditPage {
 )]
 pub(in crate::http) async fn query_audit(
     app: web::Data<App>,
-    who: Admin,
+    who: Operates<Look>,
     context: Context,
     query: Result<web::Query<AuditParameters>, actix_web::Error>,
 ) -> Result<HttpResponse, Problem> {
@@ -82,7 +82,7 @@ pub(in crate::http) async fn query_audit(
         .and_then(|query| query.into_inner().parse());
     let limit = query.as_ref().map_or(0, |query| query.limit);
     let entries = app
-        .audit_trail(&context.0, &who.0, query)
+        .audit_trail(&context.0, &who.who, query)
         .await
         .map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
     let next_cursor = entries.last().filter(|_| entries.len() == limit).map(|(sequence, _)| *sequence);
@@ -111,11 +111,11 @@ pub(in crate::http) struct DeadLetterView {
 )]
 pub(in crate::http) async fn dead_letters(
     app: web::Data<App>,
-    who: Admin,
+    who: Operates<Look>,
     context: Context,
 ) -> Result<HttpResponse, Problem> {
     let letters =
-        app.dead_letters(&context.0, &who.0).await.map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
+        app.dead_letters(&context.0, &who.who).await.map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
     let view = |letter: crate::store::DeadLetter| DeadLetterView {
         source: letter.source,
         at: letter.at,

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::app::App;
-use crate::http::auth::Admin;
 use crate::http::context::Context;
+use crate::http::operates::{Look, Operates};
 use crate::http::problem::Problem;
 
 /// A node that was heard of in the last ten minutes.
@@ -58,10 +58,10 @@ pub(in crate::http) struct AppList {
 )]
 pub(in crate::http) async fn list_nodes(
     app: web::Data<App>,
-    who: Admin,
+    who: Operates<Look>,
     context: Context,
 ) -> Result<HttpResponse, Problem> {
-    let nodes = app.nodes(&context.0, &who.0).await.map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
+    let nodes = app.nodes(&context.0, &who.who).await.map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
     let view = |node: crate::app::Node| NodeView {
         node_id: node.record.id.to_string(),
         url: node.record.url,
@@ -80,11 +80,13 @@ pub(in crate::http) async fn list_nodes(
 )]
 pub(in crate::http) async fn list_apps(
     app: web::Data<App>,
-    who: Admin,
+    who: Operates<Look>,
     context: Context,
 ) -> Result<HttpResponse, Problem> {
-    let apps =
-        app.registered_apps(&context.0, &who.0).await.map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
+    let apps = app
+        .registered_apps(&context.0, &who.who)
+        .await
+        .map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
     let view = |app: crate::app::RegisteredApp| AppView {
         app: app.app.to_string(),
         owner: app.owner.to_string(),

@@ -11,8 +11,11 @@ mod rotate;
 mod token_list;
 mod tokens;
 
-use actix_web::HttpResponse;
+use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpResponse, Route};
+
+use crate::domain::admin::AdminAct;
 
 use super::public::{description, docs_page, not_found, readyz_in_detail, same_origin as resource};
 
@@ -27,7 +30,7 @@ pub(super) use installation::{__path_list_apps, __path_list_nodes, AppList, AppV
 pub(super) use metrics::Metrics;
 pub(super) use objects::{
     __path_delete_object, __path_get_object, __path_inspect_object, __path_list_objects, __path_release_object,
-    HeldObject, HeldObjects, ReasonBody,
+    HeldObject, HeldObjects, ReasonBody, WaitingRelease,
 };
 pub(super) use revocations::{
     __path_get_revocation, __path_lift_revocation, __path_list_revocations, __path_revoke, DeedView, DeedsView,
@@ -37,45 +40,67 @@ pub(super) use rotate::{__path_rotate_token, RotateBody, RotatedAnswer};
 pub(super) use token_list::{__path_list_tokens, TokenList};
 pub(super) use tokens::{__path_create_token, __path_revoke_token, CreatedTokenAnswer, NewTokenBody, TokenView};
 
-/// Adds the routes.
+/// One route of the admin listener.
+pub struct AdminRoute {
+    /// The HTTP method.
+    pub method: &'static str,
+    /// The pattern, for example `/admin/tokens/{id}`.
+    pub path: &'static str,
+    /// What an operator's role must cover; none where no token is asked for.
+    pub needs: Option<AdminAct>,
+    handler: fn() -> Route,
+}
+
+macro_rules! routes {
+    ($($method:ident $path:literal, $needs:expr => $handler:path;)*) => {
+        &[$(AdminRoute {
+            method: stringify!($method),
+            path: $path,
+            needs: $needs,
+            handler: || web::method(Method::$method).to($handler),
+        }),*]
+    };
+}
+
+/// Every route. `docs/admin-roles.md` is made from it, and a test asks each of them in each role. The permission that a
+/// handler's signature names is what holds.
+pub const ROUTES: &[AdminRoute] = routes! {
+    GET "/admin/tokens", Some(AdminAct::Look) => token_list::list_tokens;
+    POST "/admin/tokens", Some(AdminAct::Provision) => tokens::create_token;
+    DELETE "/admin/tokens/{id}", Some(AdminAct::Revoke) => tokens::revoke_token;
+    POST "/admin/tokens/{id}/rotate", Some(AdminAct::Provision) => rotate::rotate_token;
+    GET "/admin/access-requests", Some(AdminAct::Look) => access::list_access;
+    POST "/admin/access-requests", Some(AdminAct::AskForAccess) => access::request_access;
+    GET "/admin/access-requests/{id}", Some(AdminAct::Look) => access::get_access;
+    POST "/admin/access-requests/{id}/approve", Some(AdminAct::Provision) => access::approve_access;
+    POST "/admin/access-requests/{id}/deny", Some(AdminAct::Provision) => access::deny_access;
+    GET "/admin/access-review", Some(AdminAct::Look) => access_review::review_access;
+    GET "/admin/revocations", Some(AdminAct::Look) => revocations::list_revocations;
+    POST "/admin/revocations", Some(AdminAct::Revoke) => revocations::revoke;
+    GET "/admin/revocations/{id}", Some(AdminAct::Look) => revocations::get_revocation;
+    POST "/admin/revocations/{id}/lift", Some(AdminAct::Administer) => revocations::lift_revocation;
+    GET "/admin/nodes", Some(AdminAct::Look) => installation::list_nodes;
+    GET "/admin/apps", Some(AdminAct::Look) => installation::list_apps;
+    GET "/admin/objects", Some(AdminAct::Look) => objects::list_objects;
+    GET "/admin/objects/{id}", Some(AdminAct::Look) => objects::get_object;
+    POST "/admin/objects/{id}/release", Some(AdminAct::Review) => objects::release_object;
+    POST "/admin/objects/{id}/delete", Some(AdminAct::Review) => objects::delete_object;
+    POST "/admin/objects/{id}/inspect", Some(AdminAct::Review) => objects::inspect_object;
+    GET "/admin/audit", Some(AdminAct::Look) => audit::query_audit;
+    GET "/admin/dead-letters", Some(AdminAct::Look) => audit::dead_letters;
+    GET "/metrics", None => metrics::render;
+    GET "/healthz", None => HttpResponse::Ok;
+    GET "/readyz", None => readyz_in_detail;
+    GET "/openapi.json", None => openapi;
+    GET "/docs", None => docs;
+};
+
+/// Adds the routes, those of one path as one resource.
 pub(super) fn configure(config: &mut ServiceConfig) {
-    resource(
-        config,
-        "/admin/tokens",
-        &[("GET", || web::get().to(token_list::list_tokens)), ("POST", || web::post().to(tokens::create_token))],
-    );
-    resource(config, "/admin/tokens/{id}", &[("DELETE", || web::delete().to(tokens::revoke_token))]);
-    resource(
-        config,
-        "/admin/revocations",
-        &[("GET", || web::get().to(revocations::list_revocations)), ("POST", || web::post().to(revocations::revoke))],
-    );
-    resource(config, "/admin/revocations/{id}", &[("GET", || web::get().to(revocations::get_revocation))]);
-    resource(config, "/admin/revocations/{id}/lift", &[("POST", || web::post().to(revocations::lift_revocation))]);
-    resource(config, "/admin/nodes", &[("GET", || web::get().to(installation::list_nodes))]);
-    resource(config, "/admin/apps", &[("GET", || web::get().to(installation::list_apps))]);
-    resource(config, "/admin/tokens/{id}/rotate", &[("POST", || web::post().to(rotate::rotate_token))]);
-    resource(
-        config,
-        "/admin/access-requests",
-        &[("GET", || web::get().to(access::list_access)), ("POST", || web::post().to(access::request_access))],
-    );
-    resource(config, "/admin/access-requests/{id}", &[("GET", || web::get().to(access::get_access))]);
-    resource(config, "/admin/access-requests/{id}/approve", &[("POST", || web::post().to(access::approve_access))]);
-    resource(config, "/admin/access-requests/{id}/deny", &[("POST", || web::post().to(access::deny_access))]);
-    resource(config, "/admin/access-review", &[("GET", || web::get().to(access_review::review_access))]);
-    resource(config, "/admin/objects", &[("GET", || web::get().to(objects::list_objects))]);
-    resource(config, "/admin/objects/{id}", &[("GET", || web::get().to(objects::get_object))]);
-    resource(config, "/admin/objects/{id}/release", &[("POST", || web::post().to(objects::release_object))]);
-    resource(config, "/admin/objects/{id}/delete", &[("POST", || web::post().to(objects::delete_object))]);
-    resource(config, "/admin/objects/{id}/inspect", &[("POST", || web::post().to(objects::inspect_object))]);
-    resource(config, "/admin/audit", &[("GET", || web::get().to(audit::query_audit))]);
-    resource(config, "/admin/dead-letters", &[("GET", || web::get().to(audit::dead_letters))]);
-    resource(config, "/metrics", &[("GET", || web::get().to(metrics::render))]);
-    resource(config, "/healthz", &[("GET", || web::get().to(HttpResponse::Ok))]);
-    resource(config, "/readyz", &[("GET", || web::get().to(readyz_in_detail))]);
-    resource(config, "/openapi.json", &[("GET", || web::get().to(openapi))]);
-    resource(config, "/docs", &[("GET", || web::get().to(docs))]);
+    for routes in ROUTES.chunk_by(|one, next| one.path == next.path) {
+        let methods: Vec<_> = routes.iter().map(|route| (route.method, route.handler)).collect();
+        resource(config, routes[0].path, &methods);
+    }
     config.default_service(web::to(not_found));
 }
 

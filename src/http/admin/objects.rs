@@ -3,14 +3,14 @@
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 
-use crate::app::{App, ObjectView, ReviewAct};
+use crate::app::{App, ObjectView, ReviewAct, Reviewed};
 use crate::domain::audit::AuditAction;
 use crate::domain::ids::{AppName, ObjectId};
 use crate::domain::object::Object;
 use crate::domain::refusal::{Reason, Refusal};
-use crate::http::auth::Admin;
 use crate::http::body::Body;
 use crate::http::context::Context;
+use crate::http::operates::{Look, Operates, Review};
 use crate::http::problem::{Document, Problem};
 use crate::http::public::{object_id, state};
 use crate::store::ObjectQuery;
@@ -122,7 +122,7 @@ impl HeldQuery {
 )]
 pub(in crate::http) async fn list_objects(
     app: web::Data<App>,
-    who: Admin,
+    who: Operates<Look>,
     context: Context,
     query: Result<web::Query<HeldQuery>, actix_web::Error>,
 ) -> Result<HttpResponse, Problem> {
@@ -130,7 +130,7 @@ pub(in crate::http) async fn list_objects(
         .map_err(|error| Refusal::new(Reason::InvalidField, format!("The query cannot be read: {error}.")))
         .and_then(|query| query.into_inner().parse());
     let page = app
-        .review_list(&context.0, &who.0, query)
+        .review_list(&context.0, &who.who, query)
         .await
         .map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
     let objects = page.objects.iter().map(HeldObject::from).collect();
@@ -148,16 +148,39 @@ pub(in crate::http) async fn list_objects(
 )]
 pub(in crate::http) async fn get_object(
     app: web::Data<App>,
-    who: Admin,
+    who: Operates<Look>,
     context: Context,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let result = match object_id(&id) {
-        Ok(id) => app.review_look(&context.0, &who.0, id).await,
-        Err(refusal) => Err(app.refuse_operator(&context.0, &who.0, AuditAction::ReadObject, refusal).await),
+        Ok(id) => app.review_look(&context.0, &who.who, id).await,
+        Err(refusal) => Err(app.refuse_operator(&context.0, &who.who, AuditAction::ReadObject, refusal).await),
     };
     let object = result.map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
     Ok(HttpResponse::Ok().json(HeldObject::from(&object)))
+}
+
+/// A release that waits for other reviewers.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::http) struct WaitingRelease {
+    /// The object, which is held as before.
+    object: HeldObject,
+    /// Who has agreed so far.
+    approved_by: Vec<String>,
+    /// How many different reviewers must.
+    approvals_needed: u8,
+}
+
+fn answer(reviewed: &Reviewed) -> HttpResponse {
+    match reviewed {
+        Reviewed::Done(object) => HttpResponse::Ok().json(HeldObject::from(object)),
+        Reviewed::Waiting { object, approved_by, needed } => HttpResponse::Accepted().json(WaitingRelease {
+            object: HeldObject::from(object),
+            approved_by: approved_by.clone(),
+            approvals_needed: *needed,
+        }),
+    }
 }
 
 macro_rules! review_act {
@@ -168,29 +191,30 @@ macro_rules! review_act {
             params(("id" = String, Path, description = "The objectId")),
             responses(
                 (status = 200, description = "The object as it stands now", body = HeldObject),
+                (status = 202, description = "Recorded; a release waits until others agree", body = WaitingRelease),
                 (status = "4XX", description = "Refused; see `code`", body = Document, content_type = "application/problem+json"),
             )
         )]
         pub(in crate::http) async fn $handler(
             app: web::Data<App>,
-            who: Admin,
+            who: Operates<Review>,
             context: Context,
             id: web::Path<String>,
             body: Body<ReasonBody>,
         ) -> Result<HttpResponse, Problem> {
             let context = context.with_body(body.digest);
             let result = match object_id(&id) {
-                Ok(id) => app.review(&context.0, &who.0, id, body.parsed.map(|body| body.reason), ReviewAct::$act).await,
-                Err(refusal) => Err(app.refuse_operator(&context.0, &who.0, ReviewAct::$act.action(), refusal).await),
+                Ok(id) => app.review(&context.0, &who.who, id, body.parsed.map(|body| body.reason), ReviewAct::$act).await,
+                Err(refusal) => Err(app.refuse_operator(&context.0, &who.who, ReviewAct::$act.action(), refusal).await),
             };
-            let object = result.map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
-            Ok(HttpResponse::Ok().json(HeldObject::from(&object)))
+            let reviewed = result.map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
+            Ok(answer(&reviewed))
         }
     };
 }
 
 review_act!(
-    /// Lets a held object through.
+    /// Lets a held object through, once as many different reviewers have agreed as the policy asks for.
     release_object, "/admin/objects/{id}/release", Release
 );
 review_act!(

@@ -9,9 +9,9 @@ use crate::domain::audit::Outcome;
 use crate::domain::ids::RevocationId;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::revocation::RevocationTarget;
-use crate::http::auth::Admin;
 use crate::http::body::Body;
 use crate::http::context::Context;
+use crate::http::operates::{Administer, Look, Operates, Revoke};
 use crate::http::problem::{Document, Problem};
 use crate::store::{RevocationQuery, RevocationRecord};
 
@@ -262,14 +262,14 @@ impl RevocationParameters {
 )]
 pub(in crate::http) async fn revoke(
     app: web::Data<App>,
-    who: Admin,
+    who: Operates<Revoke>,
     context: Context,
     body: Body<RevocationBody>,
 ) -> Result<HttpResponse, Problem> {
     let context = context.with_body(body.digest);
     let new = body.parsed.and_then(TryInto::try_into);
     let now =
-        app.revoke(&context.0, &who.0, new).await.map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
+        app.revoke(&context.0, &who.who, new).await.map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
     Ok(HttpResponse::Created().json(RevocationAnswer::from(&now)))
 }
 
@@ -280,7 +280,7 @@ pub(in crate::http) async fn revoke(
 )]
 pub(in crate::http) async fn list_revocations(
     app: web::Data<App>,
-    who: Admin,
+    who: Operates<Look>,
     context: Context,
     query: Result<web::Query<RevocationParameters>, actix_web::Error>,
 ) -> Result<HttpResponse, Problem> {
@@ -289,7 +289,7 @@ pub(in crate::http) async fn list_revocations(
         .and_then(|query| query.into_inner().parse());
     let limit = query.as_ref().map_or(0, |query| query.limit);
     let found = app
-        .revocations(&context.0, &who.0, query)
+        .revocations(&context.0, &who.who, query)
         .await
         .map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
     let next_cursor = found.last().filter(|_| found.len() == limit).map(|last| last.id.to_string());
@@ -308,12 +308,12 @@ pub(in crate::http) async fn list_revocations(
 )]
 pub(in crate::http) async fn get_revocation(
     app: web::Data<App>,
-    who: Admin,
+    who: Operates<Look>,
     context: Context,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let now = app
-        .revocation(&context.0, &who.0, revocation_id(&id))
+        .revocation(&context.0, &who.who, revocation_id(&id))
         .await
         .map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
     Ok(HttpResponse::Ok().json(RevocationAnswer::from(&now)))
@@ -330,14 +330,14 @@ pub(in crate::http) async fn get_revocation(
 )]
 pub(in crate::http) async fn lift_revocation(
     app: web::Data<App>,
-    who: Admin,
+    who: Operates<Administer>,
     context: Context,
     id: web::Path<String>,
     body: Body<ReasonBody>,
 ) -> Result<HttpResponse, Problem> {
     let context = context.with_body(body.digest);
     let record = app
-        .lift_revocation(&context.0, &who.0, revocation_id(&id), body.parsed.map(ReasonBody::into_reason))
+        .lift_revocation(&context.0, &who.who, revocation_id(&id), body.parsed.map(ReasonBody::into_reason))
         .await
         .map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
     Ok(HttpResponse::Ok().json(RevocationView::from(&record)))

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::{App, Rotation};
 use crate::domain::refusal::{Reason, Refusal};
-use crate::http::auth::Admin;
 use crate::http::body::Body;
 use crate::http::context::Context;
+use crate::http::operates::{Operates, Provision};
 use crate::http::problem::{Document, Problem};
 use crate::policy::parse_life;
 
@@ -60,7 +60,7 @@ pub(in crate::http) struct RotatedAnswer {
 )]
 pub(in crate::http) async fn rotate_token(
     app: web::Data<App>,
-    who: Admin,
+    who: Operates<Provision>,
     context: Context,
     id: web::Path<String>,
     body: Body<RotateBody>,
@@ -68,7 +68,7 @@ pub(in crate::http) async fn rotate_token(
     let context = context.with_body(body.digest);
     let old = id.parse().map_err(|error| Refusal::new(Reason::NotFound, format!("There is no such token: {error}.")));
     let rotated = app
-        .rotate_token(&context.0, &who.0, old, body.parsed.and_then(TryInto::try_into))
+        .rotate_token(&context.0, &who.who, old, body.parsed.and_then(TryInto::try_into))
         .await
         .map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
     Ok(HttpResponse::Created().json(RotatedAnswer {

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::app::App;
 use crate::domain::ids::TokenId;
 use crate::domain::refusal::{Reason, Refusal};
-use crate::http::auth::Admin;
 use crate::http::context::Context;
+use crate::http::operates::{Look, Operates};
 use crate::http::problem::Problem;
 use crate::store::{TokenOrigin, TokenQuery};
 
@@ -82,7 +82,7 @@ pub(in crate::http) struct TokenList {
 )]
 pub(in crate::http) async fn list_tokens(
     app: web::Data<App>,
-    who: Admin,
+    who: Operates<Look>,
     context: Context,
     query: Result<web::Query<TokenParameters>, actix_web::Error>,
 ) -> Result<HttpResponse, Problem> {
@@ -90,7 +90,7 @@ pub(in crate::http) async fn list_tokens(
         .map_err(|error| Refusal::new(Reason::InvalidField, format!("The query cannot be read: {error}.")))
         .and_then(|query| query.into_inner().parse(&app));
     let (tokens, next) = app
-        .list_tokens(&context.0, &who.0, query)
+        .list_tokens(&context.0, &who.who, query)
         .await
         .map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
     let tokens = tokens.iter().map(TokenView::from).collect();

@@ -10,9 +10,9 @@ use crate::domain::audit::AuditAction;
 use crate::domain::ids::{ParseIdError, TokenId};
 use crate::domain::principal::{Environment, Subject};
 use crate::domain::refusal::{Reason, Refusal};
-use crate::http::auth::Admin;
 use crate::http::body::Body;
 use crate::http::context::Context;
+use crate::http::operates::{Operates, Provision, Revoke};
 use crate::http::problem::{Document, Problem};
 use crate::store::{TokenHolder, TokenRecord};
 
@@ -264,13 +264,13 @@ impl From<&CreatedToken> for CreatedTokenAnswer {
 )]
 pub(in crate::http) async fn create_token(
     app: web::Data<App>,
-    who: Admin,
+    who: Operates<Provision>,
     context: Context,
     body: Body<NewTokenBody>,
 ) -> Result<HttpResponse, Problem> {
     let context = context.with_body(body.digest);
     let created = app
-        .create_token(&context.0, &who.0, body.parsed.and_then(TryInto::try_into))
+        .create_token(&context.0, &who.who, body.parsed.and_then(TryInto::try_into))
         .await
         .map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
     Ok(HttpResponse::Created().json(CreatedTokenAnswer::from(&created)))
@@ -287,15 +287,15 @@ pub(in crate::http) async fn create_token(
 )]
 pub(in crate::http) async fn revoke_token(
     app: web::Data<App>,
-    who: Admin,
+    who: Operates<Revoke>,
     context: Context,
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let result = match id.parse::<TokenId>() {
-        Ok(id) => app.revoke_token(&context.0, &who.0, &id, None).await.map(drop),
+        Ok(id) => app.revoke_token(&context.0, &who.who, &id, None).await.map(drop),
         Err(error) => {
             let refusal = Refusal::new(Reason::NotFound, format!("There is no such token: {error}."));
-            Err(app.refuse_operator(&context.0, &who.0, AuditAction::RevokeToken, refusal).await)
+            Err(app.refuse_operator(&context.0, &who.who, AuditAction::RevokeToken, refusal).await)
         }
     };
     result.map_err(|refusal| Problem::new(refusal, context.0.request_id))?;

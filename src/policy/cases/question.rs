@@ -30,7 +30,7 @@ use crate::policy::bodies::{DownloadBody, UploadBody, invalid, list_prefix};
 use crate::policy::units::show_duration;
 use crate::policy::{
     Circumstances, ExchangeRequest, Manifest, PolicySet, UploadRequest, Wanted, decide_download, decide_exchange,
-    decide_list, decide_on_object, decide_review, decide_upload,
+    decide_list, decide_on_object, decide_review, decide_upload, release_approvals,
 };
 
 /// Which upload methods a target's provider can sign: known to the layer that signs.
@@ -169,11 +169,13 @@ pub struct Permitted {
     pub classification: Option<ClassName>,
     /// Where the data resides.
     pub residency: Option<Arc<str>>,
+    /// How many different reviewers must agree to a release.
+    pub approvals: Option<u8>,
 }
 
 impl Permitted {
     /// Everything but the rule, as text; the same names in the same order for every answer.
-    pub fn terms(&self) -> [(&'static str, String); 8] {
+    pub fn terms(&self) -> [(&'static str, String); 9] {
         fn text<T: ToString>(value: Option<&T>) -> String {
             value.map_or_else(|| "none".to_owned(), ToString::to_string)
         }
@@ -186,6 +188,7 @@ impl Permitted {
             ("target", text(self.target.as_ref())),
             ("classification", text(self.classification.as_ref())),
             ("residency", text(self.residency.as_ref())),
+            ("approvals", text(self.approvals.as_ref())),
         ]
     }
 }
@@ -234,7 +237,10 @@ impl Question {
             }
             Asked::Release(about) => {
                 let operator = Operator { token: None, name: self.operator.clone(), roles: AdminRoles::admin() };
-                decide_review(set, &operator, &*self.object(set, about)?, true, &circumstances).map(by_rule)
+                let object = self.object(set, about)?;
+                let rule = decide_review(set, &operator, &object, true, &circumstances)?;
+                let approvals = release_approvals(set, &object.app, &object.classification).needed;
+                Ok(Permitted { approvals: Some(approvals), ..by_rule(rule) })
             }
             Asked::Exchange(actions, seconds) => {
                 let nobody = || invalid("user", "a token is for a person, and none asks");

@@ -284,7 +284,8 @@ fn read_permits(mut section: Section<'_>) -> Vec<(&'static str, String)> {
     let mut terms = Vec::new();
     let ttl = section.optional("ttl", duration).map(|found| show_duration(found.value));
     let one_time = section.optional("one_time", boolean).map(|found| found.value.to_string());
-    terms.extend([("ttl", ttl), ("one_time", one_time)]);
+    let approvals = section.optional("approvals", count).map(|found| found.value.to_string());
+    terms.extend([("ttl", ttl), ("one_time", one_time), ("approvals", approvals)]);
     for key in ["disposition", "owner", "prefix", "target", "classification", "residency"] {
         terms.push((key, section.optional(key, plain).map(value)));
     }

@@ -23,7 +23,6 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "initial", sql: include_str!("../../../migrations/postgres/0001_initial.sql") },
     Migration { name: "policy", sql: include_str!("../../../migrations/postgres/0002_policy.sql") },
     Migration { name: "identity", sql: include_str!("../../../migrations/postgres/0003_identity.sql") },
-    Migration { name: "access", sql: include_str!("../../../migrations/postgres/0004_access.sql") },
 ];
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (

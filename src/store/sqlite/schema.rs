@@ -21,7 +21,6 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0004_issued_apart.sql"),
     include_str!("../../../migrations/sqlite/0005_policy.sql"),
     include_str!("../../../migrations/sqlite/0006_identity.sql"),
-    include_str!("../../../migrations/sqlite/0007_access.sql"),
 ];
 
 /// The version of the schema that this program brings.

@@ -159,3 +159,30 @@ async fn while_the_provider_is_away_nobody_new_is_believed_and_own_tokens_work()
     assert_eq!(gateway.admin_get("/admin/tokens").await.0, 200);
     assert_eq!(admin.get("/admin/tokens", &token).await.0, 200);
 }
+#[tokio::test]
+async fn an_operators_groups_say_what_he_may_and_the_trail_says_who_he_was() {
+    let admin = Admin::start().await;
+    let provisioner = admin.token("ada", "p", |_| ());
+    let (status, made) = admin.post("/admin/tokens", &provisioner, workflow()).await;
+    assert_eq!(status, 201, "{made}");
+    let (_, trail) = admin.get("/admin/audit?limit=50", &provisioner).await;
+    let made_by = |entry: &&Value| entry["action"] == "createToken" && entry["operator"] == "corp:ada";
+    let entry = trail["entries"].as_array().unwrap().iter().find(made_by).unwrap_or_else(|| panic!("{trail}"));
+    assert!(entry.get("tokenId").is_none_or(|id| *id == made["id"]), "{entry}");
+
+    let viewer = admin.token("vic", "v", |_| ());
+    assert_eq!(admin.get("/admin/tokens", &viewer).await.0, 200);
+    let (status, refused) = admin.post("/admin/tokens", &viewer, workflow()).await;
+    assert_eq!((status, &refused["code"]), (403, &json!("role_insufficient")), "{refused}");
+    let nobody = admin.token("vic", "x", |_| ());
+    assert_eq!(admin.get("/admin/tokens", &nobody).await.0, 403, "a person without a role does not even look");
+    let reviewer = admin.token("rea", "r", |_| ());
+    assert_eq!(admin.post("/admin/tokens", &reviewer, workflow()).await.0, 403);
+    let root = admin.token("root", "a", |_| ());
+    assert_eq!(admin.post("/admin/tokens", &root, workflow()).await.0, 201);
+    let (_, trail) = admin.get("/admin/audit?limit=50", &root).await;
+    let refused = |entry: &&Value| entry["reason"] == "role_insufficient" && entry["operator"] == "corp:vic";
+    assert_eq!(trail["entries"].as_array().unwrap().iter().filter(refused).count(), 2, "{trail}");
+    // The gateway's own operators are there as before.
+    assert_eq!(admin.gateway.admin_get("/admin/tokens").await.0, 200);
+}
