@@ -13,6 +13,7 @@ mod failure;
 mod follow_link;
 mod health;
 mod introspect;
+mod keys;
 mod last_use;
 mod lifecycle;
 mod limits;
@@ -38,6 +39,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use secrecy::SecretString;
 
 use tokio::sync::Notify;
 
@@ -58,6 +60,7 @@ pub use arrivals::{Arrival, ArrivalError, Source};
 pub use context::RequestContext;
 pub use exchange::{ExchangeWish, IssuedToken, NotIssued, TokenType};
 pub use health::{Dependency, Health, HealthBoard, ScannerFound, ScannerState};
+pub use keys::RotatedKey;
 pub use lifecycle::Change;
 pub use limits::{Admission, LimitsNow, NotAdmitted, QuotaNow, Standing, Used};
 pub use nodes::{Node, RegisteredApp};
@@ -136,6 +139,8 @@ pub struct Settings {
     pub redirect_ttl: Duration,
     /// How the access tokens look that are made for others.
     pub access_tokens: crate::identity::access_token::AccessTokens,
+    /// What Event Grid's deliveries carry, until a key is rotated for the first time.
+    pub event_grid_key: Option<SecretString>,
     /// How long after an upload URL's expiry bytes may still arrive: a PUT that began in time may end later.
     pub expiry_grace: Duration,
 }

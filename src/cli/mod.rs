@@ -9,6 +9,7 @@ mod dev;
 mod drill;
 mod generate;
 mod into;
+mod keys;
 mod migrate;
 mod policy;
 mod quota;
@@ -52,6 +53,8 @@ enum Command {
     Revoke(revoke::RevokeCommand),
     /// Measure how long a revoked token goes on working on the nodes of a live installation.
     Drill(drill::Drill),
+    /// List the gateway's own keys, and put a new one in the place of the one in use.
+    Keys(keys::KeysCommand),
     /// Compare a bucket or container with what the gateway needs.
     #[command(subcommand)]
     Target(check::TargetCommand),
@@ -132,6 +135,7 @@ pub fn run() -> ExitCode {
             Command::Token(token) => Box::pin(token.run()).await,
             Command::Revoke(revoke) => Box::pin(revoke.run()).await,
             Command::Drill(drill) => Box::pin(drill.run()).await,
+            Command::Keys(keys) => Box::pin(keys.run()).await,
             Command::Target(target) => target.run().await,
             Command::Scanner(scanner) => scanner.run().await,
             Command::Issuers(issuers) => Box::pin(issuers.run()).await,

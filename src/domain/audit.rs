@@ -85,6 +85,8 @@ pub enum AuditAction {
     ListApps,
     /// A reviewer released a held object.
     ReleaseObject,
+    /// An operator looked which keys there are.
+    ListKeys,
     /// A key of the gateway was made, in place of the one before.
     RotateKey,
     /// A reviewer agreed to a release that needs others too.

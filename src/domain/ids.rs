@@ -183,6 +183,13 @@ name!(
     KeyId, "keyId"
 );
 
+impl KeyId {
+    /// The id of a new key: what it is for, in letters and '-', and 48 random bits.
+    pub fn made(purpose: &'static str, random: [u8; 6]) -> Self {
+        Self(format!("{purpose}-{}", hex::encode(random)).into())
+    }
+}
+
 /// The public half of a token: 16 characters of base 62. Not secret; appears in logs and in the audit trail.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TokenId(std::sync::Arc<str>);

@@ -10,7 +10,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use crate::app::App;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::worker::events::push::PushOutcome;
-use crate::worker::events::push::eventgrid::{EventGridReceiver, KEY_HEADER};
+use crate::worker::events::push::eventgrid::{self as event_grid, KEY_HEADER};
 use crate::worker::events::push::sns::SnsReceiver;
 use crate::worker::events::{HintHandler, deliver};
 
@@ -22,8 +22,6 @@ use super::problem::{Document, Problem};
 pub struct Push {
     /// Who takes the hints.
     pub handler: Arc<dyn HintHandler>,
-    /// Checks Event Grid's deliveries.
-    pub eventgrid: EventGridReceiver,
     /// Checks SNS deliveries.
     pub sns: Option<SnsReceiver>,
 }
@@ -50,19 +48,23 @@ pub(super) async fn eventgrid(
         Err(refusal) => return Err(refuse(&app, &context, refusal).await),
     };
     let key = request.headers().get(KEY_HEADER).map(|value| value.as_bytes());
-    let outcome = push.eventgrid.handle(key, &body);
+    let outcome = match app.event_grid_keys().await {
+        Ok(accepted) => event_grid::handle(&accepted, key, &body),
+        Err(error) => PushOutcome::Away(error.to_string()),
+    };
     answer(&app, &push, &context, "push:eventgrid", &body, outcome).await
 }
 
 /// The handshake of CloudEvents webhooks (HTTP 1.1 Web Hooks for Event Delivery, section 4).
 pub(super) async fn eventgrid_handshake(
     app: web::Data<App>,
-    push: web::Data<Push>,
     context: Context,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
+    let accepted =
+        app.event_grid_keys().await.map_err(|error| Problem::new(error.into(), context.0.request_id.clone()))?;
     let origin = request.headers().get("webhook-request-origin").and_then(|value| value.to_str().ok());
-    match push.eventgrid.preflight(origin) {
+    match event_grid::preflight(&accepted, origin) {
         Some(headers) => {
             let mut answer = HttpResponse::Ok();
             for header in headers {

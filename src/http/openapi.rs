@@ -49,13 +49,14 @@ struct Public;
         admin::list_access, admin::get_access, admin::approve_access, admin::deny_access, admin::review_access,
         admin::list_objects, admin::get_object, admin::release_object, admin::delete_object, admin::inspect_object,
         admin::query_audit, admin::dead_letters, admin::list_nodes, admin::list_apps, admin::revoke,
-        admin::list_revocations, admin::get_revocation, admin::lift_revocation
+        admin::list_revocations, admin::get_revocation, admin::lift_revocation, admin::list_keys, admin::rotate_key
     ),
     components(schemas(
         admin::NewTokenBody, admin::CreatedTokenAnswer, admin::TokenList, admin::TokenView, admin::ReasonBody,
         admin::RotateBody, admin::RotatedAnswer, admin::AccessBody, admin::AccessAnswer, admin::AccessView,
         admin::AccessList, admin::ReviewAnswer, admin::ReviewRow,
-        admin::HeldObject, admin::HeldObjects, admin::WaitingRelease, admin::AuditPage, admin::DeadLetterView, admin::RevocationBody,
+        admin::HeldObject, admin::HeldObjects, admin::WaitingRelease, admin::AuditPage, admin::DeadLetterView,
+        admin::KeyList, admin::KeyView, admin::RotateKeyBody, admin::RotatedKeyAnswer, admin::RevocationBody,
         admin::RevocationAnswer, admin::RevocationView, admin::RevocationList, admin::DeedView, admin::DeedsView,
         admin::HoldingsView, admin::NodeList, admin::NodeView, admin::AppList, admin::AppView, Document<'static>
     )),

@@ -1,9 +1,9 @@
 //! Who asks: tokens and how they are checked.
 //!
-//! [`Token`] makes and reads `vst_live_…` tokens, [`access_token`] signed ones, [`Authenticator`] turns a presented one into a principal or an
-//! operator. Nothing above this module sees a secret: what leaves it is a [`crate::domain::principal::Principal`] or a
-//! refusal. Unknown tokens and wrong secrets get the same answer. Absent on purpose: any decision about what the caller
-//! may do; that is `policy`.
+//! [`Token`] makes and reads `vst_live_…` tokens, [`access_token`] signed ones, [`Authenticator`] turns a presented one into a
+//! principal or an operator. Nothing above this module sees a secret: what leaves it is a
+//! [`crate::domain::principal::Principal`] or a refusal. Unknown tokens and wrong secrets get the same answer. Absent on
+//! purpose: any decision about what the caller may do; that is `policy`.
 
 pub mod access_token;
 mod authenticator;
@@ -24,6 +24,6 @@ pub use dpop::{ALGORITHMS, NonceKeys, ProofError, ProofRules, Proofs, Proven, Sh
 pub use evidence::{Evidence, Scheme};
 pub use keys::{Keyring, KeyringError};
 pub use nonce_keys::StoredNonceKeys;
-pub use token::{Identity, PresentedToken, Token, TokenError, TokenKind, names_token, verify};
+pub use token::{Identity, PresentedToken, Token, TokenError, TokenKind, names_token, random_text, verify};
 pub use uses::NotedUses;
 pub use wrong_secrets::WrongSecrets;

@@ -65,7 +65,8 @@ impl Token {
     /// A fresh token, its public id, and the digest to store.
     pub fn generate(kind: TokenKind, clock: &Clock) -> (Token, TokenId, Sha256Digest) {
         loop {
-            let body = format!("{}{}_{}", kind.prefix(), base62(clock, TokenId::LENGTH), base62(clock, SECRET));
+            let body =
+                format!("{}{}_{}", kind.prefix(), random_text(clock, TokenId::LENGTH), random_text(clock, SECRET));
             let text = format!("{body}{}", checksum(&body));
             // Reads it back as a client's would be, so that the two never drift apart.
             if let Ok(PresentedToken { id, hash, .. }) = Token::parse(&text) {
@@ -98,7 +99,7 @@ impl Token {
     /// An id for a token of another form.
     pub fn fresh_id(clock: &Clock) -> TokenId {
         loop {
-            if let Ok(id) = base62(clock, TokenId::LENGTH).parse() {
+            if let Ok(id) = random_text(clock, TokenId::LENGTH).parse() {
                 return id;
             }
         }
@@ -237,8 +238,8 @@ pub(super) fn refusal(reason: Reason, what: impl fmt::Display) -> Refusal {
     Refusal::new(reason, format!("{what}; {}", reason.remedy()))
 }
 
-/// Uniform characters: bytes from 248 on are thrown away, since 248 is the last multiple of 62 below 256.
-fn base62(clock: &Clock, length: usize) -> String {
+/// Uniform letters and digits from the operating system's random source. Bytes from 248 on are thrown away, since 248 is the last multiple of 62 below 256.
+pub fn random_text(clock: &Clock, length: usize) -> String {
     let mut text = String::with_capacity(length);
     while text.len() < length {
         let random = clock.random::<64>();
@@ -319,7 +320,7 @@ mod tests {
 
     #[test]
     fn characters_are_uniform() {
-        let text = base62(&Clock::system(), 62_000);
+        let text = random_text(&Clock::system(), 62_000);
         for digit in BASE62 {
             let count = text.bytes().filter(|b| b == digit).count();
             // 1,000 expected; more than nine standard deviations off is no accident.

@@ -18,7 +18,6 @@ use crate::storage::CheckStatus;
 use crate::storage::embedded::{EmbeddedConfig, EmbeddedServer};
 use crate::store::NodeRecord;
 use crate::worker::containment::Containment;
-use crate::worker::events::push::eventgrid::EventGridReceiver;
 use crate::worker::events::push::sns::SnsReceiver;
 use crate::worker::events::{Consumer, HintHandler};
 use crate::worker::heartbeat::Heartbeat;
@@ -138,8 +137,7 @@ impl Application {
         self.probe().await;
         let sns = self.config.events.sns.clone().map(|sns| SnsReceiver::new(sns, self.app.clock.clone()));
         let sns = sns.transpose().map_err(|error| StartError::Source("sns".into(), error.to_string()))?;
-        let eventgrid = EventGridReceiver::new(self.config.events.eventgrid.as_ref());
-        let push = Push { handler: Arc::clone(&self.handler), eventgrid, sns };
+        let push = Push { handler: Arc::clone(&self.handler), sns };
         let bounds = Bounds { requests: self.config.public.max_requests, grace: self.config.shutdown.grace };
         let node = node(&self.config, self.public.address(), &self.app.clock);
         let servers =

@@ -137,6 +137,7 @@ async fn core_with(
             public_url,
             redirect_ttl: std::time::Duration::from_secs(60),
             access_tokens: config.identity.access_tokens,
+            event_grid_key: config.events.eventgrid.as_ref().map(|push| push.key.clone()),
             expiry_grace: config.sweep.expiry_grace,
         },
     };

@@ -11,7 +11,7 @@ use crate::gateway::{Gateway, edited_policies};
 use crate::identity_provider::{Provider, RESOURCE, issuers, node_dir};
 
 /// The snippets that run here, in this order.
-const HERE: [&str; 11] = [
+const HERE: [&str; 12] = [
     "issuers",
     "exchange",
     "exchange-short",
@@ -23,6 +23,7 @@ const HERE: [&str; 11] = [
     "dpop",
     "mtls",
     "operators",
+    "rotate-keys",
 ];
 
 /// A fenced block: its language, its name, its text.

@@ -45,6 +45,7 @@ mod identity;
 mod identity_docs;
 mod identity_provider;
 mod inspect;
+mod keys;
 mod limits;
 mod main_job;
 mod oidc;

@@ -4,6 +4,7 @@ mod access;
 mod access_review;
 mod audit;
 mod installation;
+mod keys;
 mod metrics;
 mod objects;
 mod revocations;
@@ -27,6 +28,7 @@ pub use access_review::review_json;
 pub(super) use access_review::{__path_review_access, ReviewAnswer, ReviewRow};
 pub(super) use audit::{__path_dead_letters, __path_query_audit, AuditPage, DeadLetterView};
 pub(super) use installation::{__path_list_apps, __path_list_nodes, AppList, AppView, NodeList, NodeView};
+pub(super) use keys::{__path_list_keys, __path_rotate_key, KeyList, KeyView, RotateKeyBody, RotatedKeyAnswer};
 pub(super) use metrics::Metrics;
 pub(super) use objects::{
     __path_delete_object, __path_get_object, __path_inspect_object, __path_list_objects, __path_release_object,
@@ -88,6 +90,8 @@ pub const ROUTES: &[AdminRoute] = routes! {
     POST "/admin/objects/{id}/inspect", Some(AdminAct::Review) => objects::inspect_object;
     GET "/admin/audit", Some(AdminAct::Look) => audit::query_audit;
     GET "/admin/dead-letters", Some(AdminAct::Look) => audit::dead_letters;
+    GET "/admin/keys", Some(AdminAct::Look) => keys::list_keys;
+    POST "/admin/keys/{purpose}/rotate", Some(AdminAct::Administer) => keys::rotate_key;
     GET "/metrics", None => metrics::render;
     GET "/healthz", None => HttpResponse::Ok;
     GET "/readyz", None => readyz_in_detail;

@@ -29,6 +29,7 @@ fn the_example_loads_as_it_is_and_says_the_defaults() {
     let mut loaded = config::load(Some(&root("vestibule.toml"))).unwrap();
     // The file is named; it is the one that is taken where neither a file nor a database is.
     assert_eq!(loaded.store.path.take(), Some(Config::default().store.sqlite()));
+    assert_eq!(loaded.source.take(), Some(root("vestibule.toml")));
     assert_eq!(format!("{loaded:#?}"), format!("{:#?}", Config::default()));
 }
 
@@ -38,8 +39,12 @@ fn the_example_loads_with_every_setting_but_for_files_that_are_not_there() {
     let (missing, others): (Vec<_>, Vec<_>) =
         mistakes.iter().partition(|mistake| mistake.starts_with("tls: there is no file /etc/vestibule/"));
     assert_eq!(missing.len(), 4, "{mistakes:#?}");
-    // A file and a database cannot both be in force.
-    assert_eq!(others, ["store.url: is given beside store.path; leave one of them out"]);
+    // A file and a database cannot both be in force, and a header is nobody's without a proxy.
+    let told = [
+        "store.url: is given beside store.path; leave one of them out",
+        "public.client_certificate_header: is believed from trusted_proxies only; name them",
+    ];
+    assert_eq!(others, told);
 }
 
 /// The names that a section knows, which it tells to whoever writes one that it does not.

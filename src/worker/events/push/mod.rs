@@ -11,7 +11,6 @@ pub mod sns;
 mod certificate;
 mod signature;
 
-pub use eventgrid::EventGridReceiver;
 pub use sns::SnsReceiver;
 
 use super::parse::Parsed;
