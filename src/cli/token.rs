@@ -103,7 +103,7 @@ struct Create {
     #[arg(long, requires = "device")]
     device_attested: bool,
     /// Bind the token to a DPoP key, by the thumbprint of its JWK (RFC 7638): without its proof the token is nothing.
-    #[arg(long, value_name = "THUMBPRINT")]
+    #[arg(long, value_name = "THUMBPRINT", allow_hyphen_values = true)]
     bind_jkt: Option<Thumbprint>,
     /// Bind the token to a client certificate, in PEM: without it the token is nothing.
     #[arg(long, value_name = "FILE", conflicts_with = "bind_jkt")]

@@ -76,7 +76,8 @@ async fn around<B: MessageBody + 'static>(
         None => next.call(request).instrument(span.clone()).await?.map_into_left_body(),
         // Whatever the route: the address is in somebody's log already.
         Some(refusal) => {
-            let answer = query::refuse(&request, app.as_ref(), refusal).instrument(span.clone()).await;
+            // Boxed: what is rare must not make the future of every connection larger.
+            let answer = Box::pin(query::refuse(&request, app.as_ref(), refusal)).instrument(span.clone()).await;
             request.into_response(answer).map_into_right_body()
         }
     };

@@ -63,7 +63,7 @@ async fn p7_a_revoked_token_is_dead_on_three_nodes_within_a_second() {
     println!("{told}");
     assert_eq!(figures["nodes"], 3);
     let (p50, p99) = (figures["p50_ms"].as_f64().unwrap(), figures["p99_ms"].as_f64().unwrap());
-    assert!(0.0 < p50 && p50 <= p99 && p99 < 1000.0, "{told}");
+    assert!(0.0 <= p50 && p50 <= p99 && p99 < 1000.0, "{told}");
 
     // Its canaries are dead, short-lived and good for nothing.
     let (_, list) = nodes[0].admin_get("/admin/tokens").await;
