@@ -18,6 +18,7 @@ mod limits;
 mod middleware;
 mod openapi;
 mod operates;
+mod parameters;
 mod possession;
 mod problem;
 mod public;

@@ -12,6 +12,7 @@ use crate::domain::refusal::{Reason, Refusal};
 use crate::http::body::Body;
 use crate::http::context::Context;
 use crate::http::operates::{AskForAccess, Look, Operates, Provision};
+use crate::http::parameters::Parameters;
 use crate::http::problem::{Document, Problem};
 use crate::store::AccessQuery;
 
@@ -248,11 +249,9 @@ pub(in crate::http) async fn list_access(
     app: web::Data<App>,
     who: Operates<Look>,
     context: Context,
-    query: Result<web::Query<AccessParameters>, actix_web::Error>,
+    query: Parameters<AccessParameters>,
 ) -> Result<HttpResponse, Problem> {
-    let query = query
-        .map_err(|error| Refusal::new(Reason::InvalidField, format!("The query cannot be read: {error}.")))
-        .and_then(|query| query.into_inner().parse());
+    let query = query.0.and_then(AccessParameters::parse);
     let page = app
         .list_access(&context.0, &who.who, query)
         .await

@@ -9,6 +9,7 @@ use crate::app::{AccessReview, App, Finding, ReviewQuery, ReviewedToken};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::http::context::Context;
 use crate::http::operates::{Look, Operates};
+use crate::http::parameters::Parameters;
 use crate::http::problem::Problem;
 
 use super::tokens::TokenView;
@@ -107,11 +108,9 @@ pub(in crate::http) async fn review_access(
     who: Operates<Look>,
     context: Context,
     request: HttpRequest,
-    query: Result<web::Query<ReviewParameters>, actix_web::Error>,
+    query: Parameters<ReviewParameters>,
 ) -> Result<HttpResponse, Problem> {
-    let query = query
-        .map(web::Query::into_inner)
-        .map_err(|error| Refusal::new(Reason::InvalidField, format!("The query cannot be read: {error}.")));
+    let query = query.0;
     let csv = match query.as_ref().ok().and_then(|query| query.format.as_deref()) {
         Some(format) => format == "csv",
         None => request.headers().get(ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/csv")),

@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::http::context::Context;
 use crate::http::operates::{Look, Operates};
+use crate::http::parameters::Parameters;
 use crate::http::problem::Problem;
 use crate::store::AuditQuery;
 
@@ -75,11 +76,9 @@ pub(in crate::http) async fn query_audit(
     app: web::Data<App>,
     who: Operates<Look>,
     context: Context,
-    query: Result<web::Query<AuditParameters>, actix_web::Error>,
+    query: Parameters<AuditParameters>,
 ) -> Result<HttpResponse, Problem> {
-    let query = query
-        .map_err(|error| Refusal::new(Reason::InvalidField, format!("The query cannot be read: {error}.")))
-        .and_then(|query| query.into_inner().parse());
+    let query = query.0.and_then(AuditParameters::parse);
     let limit = query.as_ref().map_or(0, |query| query.limit);
     let entries = app
         .audit_trail(&context.0, &who.who, query)

@@ -11,6 +11,7 @@ use crate::domain::refusal::{Reason, Refusal};
 use crate::http::body::Body;
 use crate::http::context::Context;
 use crate::http::operates::{Look, Operates, Review};
+use crate::http::parameters::Parameters;
 use crate::http::problem::{Document, Problem};
 use crate::http::public::{object_id, state};
 use crate::store::ObjectQuery;
@@ -124,11 +125,9 @@ pub(in crate::http) async fn list_objects(
     app: web::Data<App>,
     who: Operates<Look>,
     context: Context,
-    query: Result<web::Query<HeldQuery>, actix_web::Error>,
+    query: Parameters<HeldQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let query = query
-        .map_err(|error| Refusal::new(Reason::InvalidField, format!("The query cannot be read: {error}.")))
-        .and_then(|query| query.into_inner().parse());
+    let query = query.0.and_then(HeldQuery::parse);
     let page = app
         .review_list(&context.0, &who.who, query)
         .await

@@ -12,6 +12,7 @@ use crate::domain::revocation::RevocationTarget;
 use crate::http::body::Body;
 use crate::http::context::Context;
 use crate::http::operates::{Administer, Look, Operates, Revoke};
+use crate::http::parameters::Parameters;
 use crate::http::problem::{Document, Problem};
 use crate::store::{RevocationQuery, RevocationRecord};
 
@@ -282,11 +283,9 @@ pub(in crate::http) async fn list_revocations(
     app: web::Data<App>,
     who: Operates<Look>,
     context: Context,
-    query: Result<web::Query<RevocationParameters>, actix_web::Error>,
+    query: Parameters<RevocationParameters>,
 ) -> Result<HttpResponse, Problem> {
-    let query = query
-        .map_err(|error| Refusal::new(Reason::InvalidField, format!("The query cannot be read: {error}.")))
-        .and_then(|query| query.into_inner().parse());
+    let query = query.0.and_then(RevocationParameters::parse);
     let limit = query.as_ref().map_or(0, |query| query.limit);
     let found = app
         .revocations(&context.0, &who.who, query)

@@ -8,6 +8,7 @@ use crate::domain::ids::TokenId;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::http::context::Context;
 use crate::http::operates::{Look, Operates};
+use crate::http::parameters::Parameters;
 use crate::http::problem::Problem;
 use crate::store::{TokenOrigin, TokenQuery};
 
@@ -84,11 +85,9 @@ pub(in crate::http) async fn list_tokens(
     app: web::Data<App>,
     who: Operates<Look>,
     context: Context,
-    query: Result<web::Query<TokenParameters>, actix_web::Error>,
+    query: Parameters<TokenParameters>,
 ) -> Result<HttpResponse, Problem> {
-    let query = query
-        .map_err(|error| Refusal::new(Reason::InvalidField, format!("The query cannot be read: {error}.")))
-        .and_then(|query| query.into_inner().parse(&app));
+    let query = query.0.and_then(|query| query.parse(&app));
     let (tokens, next) = app
         .list_tokens(&context.0, &who.who, query)
         .await

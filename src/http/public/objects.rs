@@ -12,6 +12,7 @@ use crate::domain::refusal::{Reason, Refusal};
 use crate::http::auth::{Authorized, DeleteObject, ListObjects, ReadObject};
 use crate::http::context::Context;
 use crate::http::limits::admit;
+use crate::http::parameters::Parameters;
 use crate::http::problem::{Document, Problem};
 use crate::policy::bodies::list_prefix;
 
@@ -78,12 +79,10 @@ pub(in crate::http) async fn list_objects(
     who: Authorized<ListObjects>,
     context: Context,
     request: HttpRequest,
-    query: Result<web::Query<ListQuery>, actix_web::Error>,
+    query: Parameters<ListQuery>,
 ) -> Result<HttpResponse, Problem> {
     let admission = admit(&app, &who.who, &context, &request, AuditAction::ListObjects).await?;
-    let query = query
-        .map_err(|error| Refusal::new(Reason::InvalidField, format!("The query cannot be read: {error}.")))
-        .and_then(|query| query.into_inner().parse());
+    let query = query.0.and_then(ListQuery::parse);
     let page = app
         .list_objects(&context.0, &who.who, admission, query)
         .await
