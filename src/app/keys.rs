@@ -15,11 +15,11 @@ use crate::domain::bytes::Sha256Digest;
 use crate::domain::ids::KeyId;
 use crate::domain::principal::Operator;
 use crate::domain::refusal::{Reason, Refusal};
-use crate::identity::access_token::SigningKey;
-use crate::identity::random_text;
+use crate::identity::{first_key, new_key};
 use crate::store::{GatewayKey, KeyPurpose, StoreError};
 
 use super::authenticate::may;
+use super::exchange::no_key;
 use super::failure::Refused;
 use super::{App, RequestContext};
 
@@ -99,32 +99,15 @@ impl App {
             && purpose == KeyPurpose::EventGrid
             && let Some(configured) = &self.settings.event_grid_key
         {
-            let key = self.next_key(purpose, None, configured.expose_secret().as_bytes().to_vec());
+            let key = first_key(purpose, configured.expose_secret().as_bytes().to_vec().into(), &self.clock);
             self.save_key(&key, None, entry()).await?;
             newest = Some(key);
         }
-        let secret = match purpose {
-            KeyPurpose::TokenSigning => SigningKey::generate().map_err(|_| no_randomness())?,
-            KeyPurpose::DpopNonce => self.clock.random::<32>().to_vec(),
-            KeyPurpose::EventGrid => random_text(&self.clock, 43).into_bytes(),
-        };
-        let key = self.next_key(purpose, newest.as_ref(), secret);
+        let key = new_key(purpose, newest.as_ref(), &self.clock).map_err(|error| no_key(error.into()))?;
         self.save_key(&key, Some(ends), entry()).await?;
         let secret = (purpose == KeyPurpose::EventGrid)
             .then(|| SecretString::from(String::from_utf8_lossy(key.secret.expose_secret()).into_owned()));
         Ok(RotatedKey { key, previous: newest.map(|key| (key.id, ends)), secret })
-    }
-
-    fn next_key(&self, purpose: KeyPurpose, newest: Option<&GatewayKey>, secret: Vec<u8>) -> GatewayKey {
-        let number = newest.map_or(1, |newest| newest.number + 1);
-        GatewayKey {
-            id: KeyId::made(purpose.as_str(), self.clock.random()),
-            purpose,
-            number,
-            secret: secret.into(),
-            created_at: self.clock.now(),
-            accepted_until: None,
-        }
     }
 
     async fn save_key(
@@ -140,6 +123,7 @@ impl App {
             None => format!("key {} for {}, taken over from the configuration", key.id, key.purpose.as_str()),
         });
         if self.store.add_gateway_key(key.clone(), previous_until, audit).await? {
+            self.authenticator.keys().forget();
             return Ok(());
         }
         let detail = "Somebody else rotated this key at the same moment. Look at the keys, and try again if need be.";
@@ -157,11 +141,7 @@ impl App {
             let configured = self.settings.event_grid_key.iter();
             return Ok(configured.map(|key| Sha256Digest::of(key.expose_secret().as_bytes())).collect());
         }
-        let accepted = keys.iter().filter(|key| key.accepted_until.is_none_or(|until| until > now));
+        let accepted = keys.iter().filter(|key| key.is_accepted(now));
         Ok(accepted.map(|key| Sha256Digest::of(key.secret.expose_secret())).collect())
     }
-}
-
-fn no_randomness() -> Refusal {
-    Refusal::new(Reason::Internal, "The operating system gave no randomness for a key.")
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use clap::Subcommand;
 use clap::builder::PossibleValuesParser;
 use comfy_table::Table;
-use jiff::SignedDuration;
 use secrecy::ExposeSecret;
 
 use crate::app::Targets;
 use crate::clock::Clock;
+use crate::policy::parse_life;
 use crate::startup;
 use crate::store::{GatewayKey, KeyPurpose};
 
@@ -34,14 +34,9 @@ enum Act {
         purpose: String,
         /// How long what the key before made is still accepted, for example 24h; an hour for token-signing, ten minutes for
         /// dpop-nonce and a day for eventgrid where absent.
-        #[arg(long, value_parser = window)]
+        #[arg(long, value_parser = parse_life)]
         window: Option<Duration>,
     },
-}
-
-fn window(text: &str) -> Result<Duration, String> {
-    let read = text.parse::<SignedDuration>().ok().and_then(|window| Duration::try_from(window).ok());
-    read.ok_or_else(|| "write a duration with its unit, for example 24h".to_owned())
 }
 
 impl KeysCommand {

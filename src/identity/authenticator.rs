@@ -11,12 +11,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use moka::sync::Cache;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::Mutex;
 
 use super::changes::Changes;
 use super::dpop::{ProofError, Proofs, ShownProof, VerifyError};
 use super::evidence::{Evidence, Scheme};
-use super::keys::{Keyring, KeyringError};
+use super::freshness::{MAX_AGE, turn};
+use super::gateway_keys::KeyringError;
+use super::keys::Keyring;
 use super::token::{self, Identity, PresentedToken, TokenKind};
 use super::uses::{Minute, NotedUses, Uses};
 use super::wrong_secrets::{WrongSecretCounter, WrongSecrets};
@@ -27,14 +29,10 @@ use crate::domain::principal::{Operator, Principal, Sunset};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::store::{Store, StoreError, TokenRecord};
 
-/// How long a token's record, or that no token has changed, is believed without asking the store again.
-pub const MAX_AGE: Duration = Duration::from_millis(500);
 /// How long a token's record is used at most, for what changes a table behind the gateway's back.
 const LONGEST: Duration = Duration::from_secs(60);
 /// Tokens that are remembered at most, unknown ones included.
 const CAPACITY: u64 = 20_000;
-/// How long a look-up waits for another one of the same before it goes by itself.
-const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Why nobody was authenticated.
 #[derive(Debug, thiserror::Error)]
@@ -288,10 +286,11 @@ impl Authenticator {
         self.cache.invalidate(id);
     }
 
-    /// Forgets every token, to be called after many were revoked at once.
+    /// Forgets every token and the keys, to be called after many were revoked at once.
     pub fn forget_everything(&self) {
         self.revocations.fetch_add(1, Ordering::SeqCst);
         self.cache.invalidate_all();
+        self.keys.forget();
     }
 
     /// For which tokens wrong secrets were presented, and how many: each once a minute, or `everything` at the end.
@@ -380,12 +379,6 @@ impl Authenticator {
         }
         Ok(remembered)
     }
-}
-
-/// Waits for whoever reads the same. Whoever waits too long gets no turn and reads by himself: a store that hangs must not
-/// hang its callers one after the other.
-pub(super) async fn turn(gate: &Mutex<()>) -> Option<MutexGuard<'_, ()>> {
-    tokio::time::timeout(PATIENCE, gate.lock()).await.ok()
 }
 
 fn other_certificate() -> Refusal {

@@ -10,7 +10,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 
-use super::authenticator::{MAX_AGE, turn};
+use super::freshness::{MAX_AGE, turn};
 use crate::store::{Store, StoreError, TOKENS_AS_OF};
 
 /// Counts the generations of tokens that this process has seen.

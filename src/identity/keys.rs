@@ -1,34 +1,22 @@
 //! The keys with which the gateway signs access tokens: the one in use, and those before it while they are accepted.
 //!
-//! They lie in the database, the same for all nodes; the first node that needs one makes it. What was read is used for
-//! [`MAX_AGE`], so that a rotation is known everywhere within a second. A key that is not accepted any more verifies
-//! nothing. Absent on purpose: rotating; that is an act of operators.
+//! They lie in the database, the same for all nodes; the first node that needs one makes it, also after the one in use was
+//! revoked. What was read is used for [`MAX_AGE`], so that a rotation is known everywhere within a second. A key that is not
+//! accepted any more verifies nothing. Absent on purpose: rotating; that is an act of operators.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
-use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use tokio::sync::Mutex;
 
-use super::access_token::{KEY_PREFIX, KeyError, PublicJwk, SigningKey};
-use super::authenticator::{MAX_AGE, turn};
+use super::access_token::{KeyError, PublicJwk, SigningKey};
+use super::freshness::{MAX_AGE, turn};
+use super::gateway_keys::{KeyringError, keys_in_use};
 use crate::clock::Clock;
-use crate::domain::audit::{AuditAction, AuditEntry, Outcome};
 use crate::domain::ids::KeyId;
-use crate::store::{GatewayKey, KeyPurpose, Store, StoreError};
-
-/// Why there is no key.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyringError {
-    /// Nobody could look.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// What lies there is no key, or none can be made.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-}
+use crate::store::{GatewayKey, KeyPurpose, Store};
 
 /// The keys that sign access tokens. One for each process.
 pub struct Keyring {
@@ -46,14 +34,8 @@ struct Read {
 }
 
 struct Known {
+    record: GatewayKey,
     key: Arc<SigningKey>,
-    accepted_until: Option<Timestamp>,
-}
-
-impl Known {
-    fn is_accepted(&self, now: Timestamp) -> bool {
-        self.accepted_until.is_none_or(|until| until > now)
-    }
 }
 
 impl Keyring {
@@ -62,31 +44,20 @@ impl Keyring {
         Self { store, clock, read: ArcSwapOption::empty(), gate: Mutex::new(()) }
     }
 
-    /// The key to sign with; where there is none yet, it is made.
+    /// The key to sign with; where none is in use, the next one is made.
     ///
     /// # Errors
     /// [`KeyringError`].
     pub async fn signing(&self) -> Result<Arc<SigningKey>, KeyringError> {
-        if let Some(known) = self.current().await?.keys.first() {
-            return Ok(Arc::clone(&known.key));
-        }
-        let now = self.clock.now();
-        let random: [u8; 4] = self.clock.random();
-        let id: KeyId = format!("{KEY_PREFIX}1-{}", hex::encode(random)).parse().map_err(|_| KeyError)?;
-        let mut audit = AuditEntry::new(now, AuditAction::RotateKey, Outcome::Allowed);
-        audit.detail = Some(format!("key {id}, the first one for {}", KeyPurpose::TokenSigning.as_str()));
-        let first = GatewayKey {
-            id,
-            purpose: KeyPurpose::TokenSigning,
-            number: 1,
-            secret: SigningKey::generate()?.into(),
-            created_at: now,
-            accepted_until: None,
+        let in_use = |read: &Read| {
+            read.keys.first().filter(|known| known.record.is_in_use()).map(|known| Arc::clone(&known.key))
         };
-        // Where another node was faster, its key is the first one.
-        self.store.add_gateway_key(first, None, audit).await?;
-        let read = self.read_again().await?;
-        Ok(read.keys.first().map(|known| Arc::clone(&known.key)).ok_or(KeyError)?)
+        if let Some(key) = in_use(&*self.current().await?) {
+            return Ok(key);
+        }
+        let at = Instant::now();
+        let keys = keys_in_use(self.store.as_ref(), KeyPurpose::TokenSigning, &self.clock).await?;
+        Ok(in_use(&*self.keep(at, keys)?).ok_or(KeyError)?)
     }
 
     /// The key with this id, where what it signed is still accepted.
@@ -97,8 +68,8 @@ impl Keyring {
         let of = |read: &Read| {
             read.keys
                 .iter()
-                .find(|known| known.key.id() == id)
-                .map(|known| known.is_accepted(self.clock.now()).then(|| Arc::clone(&known.key)))
+                .find(|known| known.record.id == *id)
+                .map(|known| known.record.is_accepted(self.clock.now()).then(|| Arc::clone(&known.key)))
         };
         match of(&*self.current().await?) {
             Some(found) => Ok(found),
@@ -114,7 +85,7 @@ impl Keyring {
     pub async fn public(&self) -> Result<Vec<PublicJwk>, KeyringError> {
         self.signing().await?;
         let (read, now) = (self.current().await?, self.clock.now());
-        Ok(read.keys.iter().filter(|known| known.is_accepted(now)).map(|known| known.key.jwk()).collect())
+        Ok(read.keys.iter().filter(|known| known.record.is_accepted(now)).map(|known| known.key.jwk()).collect())
     }
 
     async fn current(&self) -> Result<Arc<Read>, KeyringError> {
@@ -134,13 +105,21 @@ impl Keyring {
 
     async fn read_again(&self) -> Result<Arc<Read>, KeyringError> {
         let at = Instant::now();
-        let mut keys = Vec::new();
-        for key in self.store.gateway_keys(KeyPurpose::TokenSigning).await? {
-            let signing = SigningKey::read(key.id, key.secret.expose_secret())?;
-            keys.push(Known { key: Arc::new(signing), accepted_until: key.accepted_until });
-        }
-        let read = Arc::new(Read { at, keys });
+        self.keep(at, self.store.gateway_keys(KeyPurpose::TokenSigning).await?)
+    }
+
+    fn keep(&self, at: Instant, records: Vec<GatewayKey>) -> Result<Arc<Read>, KeyringError> {
+        let known = |record: GatewayKey| {
+            let key = Arc::new(SigningKey::read(record.id.clone(), record.secret.expose_secret())?);
+            Ok(Known { record, key })
+        };
+        let read = Arc::new(Read { at, keys: records.into_iter().map(known).collect::<Result<_, KeyError>>()? });
         self.read.store(Some(Arc::clone(&read)));
         Ok(read)
+    }
+
+    /// Forgets what was read, to be called after a key was revoked or rotated here.
+    pub fn forget(&self) {
+        self.read.store(None);
     }
 }

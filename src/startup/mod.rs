@@ -22,7 +22,7 @@ use crate::audit::JsonLines;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::identity::oidc::Issuers;
-use crate::identity::{Authenticator, Proofs, StoredNonceKeys};
+use crate::identity::{Authenticator, KeyringError, Proofs, StoredNonceKeys};
 use crate::limits::Limiter;
 use crate::limits::redis::{RedisLimits, RedisOptions, RedisUrl};
 use crate::policy::{Mistake, Policies};
@@ -58,6 +58,9 @@ pub enum StartError {
     /// An event source cannot be opened.
     #[error("cannot open the event source {0}: {1}")]
     Source(String, String),
+    /// The gateway has no keys of its own.
+    #[error("cannot read the gateway's keys: {0}")]
+    Keys(#[from] KeyringError),
     /// The embedded store cannot be started.
     #[error("cannot start the embedded store: {0}")]
     Embedded(#[from] crate::storage::embedded::EmbeddedError),

@@ -47,7 +47,7 @@ pub struct GatewayKey {
     pub id: KeyId,
     /// What it is for.
     pub purpose: KeyPurpose,
-    /// Which key of its purpose: 1 is the first one, and the highest is in use.
+    /// Which key of its purpose: 1 is the first one, and the highest is in use, or was revoked.
     pub number: u64,
     /// The key itself.
     pub secret: SecretSlice<u8>,
@@ -55,6 +55,18 @@ pub struct GatewayKey {
     pub created_at: Timestamp,
     /// Until when what it made is still accepted; not bounded for the one in use.
     pub accepted_until: Option<Timestamp>,
+}
+
+impl GatewayKey {
+    /// Whether new things are made with it. A purpose's newest key is not in use where it was revoked.
+    pub fn is_in_use(&self) -> bool {
+        self.accepted_until.is_none()
+    }
+
+    /// Whether what it made is accepted.
+    pub fn is_accepted(&self, now: Timestamp) -> bool {
+        self.accepted_until.is_none_or(|until| until > now)
+    }
 }
 
 /// A node that serves.

@@ -5,6 +5,11 @@
 
 use crate::domain::revocation::RevocationTarget;
 
+/// Ends a key that signs tokens at the time `?3`; `?2` is that purpose. Where it is the one in use, the next need for a key
+/// makes another one.
+pub(super) const RETIRE_KEY: &str = "UPDATE gateway_keys SET accepted_until = ?3
+     WHERE id = ?1 AND purpose = ?2 AND (accepted_until IS NULL OR accepted_until > ?3)";
+
 /// The rows of `tokens`.
 fn tokens(target: &RevocationTarget) -> &'static str {
     match target {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,7 @@ use crate::http::body::Body;
 use crate::http::context::Context;
 use crate::http::operates::{Administer, Look, Operates};
 use crate::http::problem::{Document, Problem};
+use crate::policy::parse_life;
 use crate::store::{GatewayKey, KeyPurpose};
 
 /// How a key is rotated.
@@ -51,7 +52,7 @@ impl From<&GatewayKey> for KeyView {
             key_id: key.id.to_string(),
             purpose: key.purpose.as_str(),
             number: key.number,
-            in_use: key.accepted_until.is_none(),
+            in_use: key.is_in_use(),
             created_at: key.created_at,
             accepted_until: key.accepted_until,
         }
@@ -128,13 +129,10 @@ pub(in crate::http) async fn rotate_key(
 }
 
 fn asked(purpose: &str, body: &RotateKeyBody) -> Result<(KeyPurpose, Option<Duration>), Refusal> {
-    let invalid = |field: &str, text: &str| Refusal::new(Reason::InvalidField, format!("{field}: {text}."));
     let purposes = || KeyPurpose::ALL.map(KeyPurpose::as_str);
     let purpose = KeyPurpose::from_name(purpose)
         .ok_or_else(|| Refusal::new(Reason::NotFound, "There is no key for this purpose.").allowed(purposes()))?;
-    let window = body.window.as_deref().map(|text| {
-        let read = text.parse::<SignedDuration>().ok().and_then(|window| Duration::try_from(window).ok());
-        read.ok_or_else(|| invalid("window", "write a duration with its unit, for example 24h"))
-    });
-    Ok((purpose, window.transpose()?))
+    let window = body.window.as_deref().map(parse_life).transpose();
+    let window = window.map_err(|error| Refusal::new(Reason::InvalidField, format!("window: {error}.")))?;
+    Ok((purpose, window))
 }

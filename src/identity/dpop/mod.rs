@@ -27,7 +27,7 @@ use crate::store::{Store, StoreError};
 use self::nonce::Standing;
 use self::proof::{Proof, Request, Window};
 use self::uri::Base;
-use super::authenticator::MAX_AGE;
+use super::freshness::MAX_AGE;
 
 pub use jwk::ALGORITHMS;
 

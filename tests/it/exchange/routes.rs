@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{ACCESS_TOKEN, Bench, GRANT, ID_TOKEN, refused};
+use super::{ACCESS_TOKEN, Bench, GRANT, ID_TOKEN, part, photo, refused, token};
 use crate::http_errors::{Answer, send};
 
 const ORIGIN: &str = "https://where2eat.example.com";
@@ -79,6 +79,28 @@ async fn clients_find_out_where_everything_is() {
     assert!(["d", "k"].iter().all(|private| !key.contains_key(*private)), "{key:?}");
     assert_eq!((&key["kty"], &key["alg"], &key["use"]), (&json!("EC"), &json!("ES256"), &json!("sig")));
     assert_eq!(get("/.well-known/jwks.json").await.body, keys.body, "the key stays");
+}
+
+#[tokio::test]
+async fn a_revoked_signing_key_ends_its_tokens_and_nobody_waits_for_the_next_one() {
+    let bench = Bench::start().await;
+    let exchanged = async || token(&bench.exchange(&bench.id_token(|_| ()), &[("audience", "where2eat")]).await);
+    let kid = |token: &str| part(token, 0)["kid"].as_str().unwrap().to_owned();
+    let uploads = async |token: &str| bench.json("/request-upload", token, photo()).await.status;
+    let old = exchanged().await;
+    assert_eq!(uploads(&old).await, 201);
+    let revocation = json!({ "kind": "key", "id": kid(&old), "reason": "a copy of it was found" });
+    let (status, told) = bench.gateway.admin_post("/admin/revocations", revocation).await;
+    assert_eq!((status, &told["killed"]), (201, &json!(1)), "{told}");
+
+    let new = exchanged().await;
+    assert_ne!(kid(&new), kid(&old));
+    assert_eq!((uploads(&old).await, uploads(&new).await), (401, 201));
+    let keys = send(bench.gateway.http.get(format!("{}/.well-known/jwks.json", bench.gateway.public))).await;
+    let published: Vec<_> = keys.body["keys"].as_array().unwrap().iter().map(|key| key["kid"].clone()).collect();
+    assert_eq!(published, [json!(kid(&new))]);
+    let made = bench.audited("rotateKey").await;
+    assert!(made["detail"].as_str().unwrap().ends_with(&format!("{} was revoked", kid(&old))), "{made}");
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ use vestibule::domain::audit::AuditAction;
 use vestibule::domain::ids::{ObjectId, RevocationId};
 use vestibule::domain::revocation::RevocationTarget;
 use vestibule::store::{
-    CreateOutcome, IssueOutcome, Lifted, ObjectsOf, RevocationQuery, Revoke, RotateOutcome, RotateToken, TOKENS_AS_OF,
-    TokenHolder, TokenOrigin, TokenQuery, TokenRecord,
+    CreateOutcome, GatewayKey, IssueOutcome, KeyPurpose, Lifted, ObjectsOf, RevocationQuery, Revoke, RotateOutcome,
+    RotateToken, TOKENS_AS_OF, TokenHolder, TokenOrigin, TokenQuery, TokenRecord,
 };
 
 use super::tokens::id;
@@ -115,6 +115,27 @@ pub(super) async fn a_revocation_ends_what_it_names_and_nothing_else(bench: Benc
     }
     assert_eq!(left, ["hhh"], "an operator is no user");
     assert_eq!(bench.store.token(&tokens[0].id).await.unwrap().unwrap().revoked_at, Some(bench.clock.now()));
+}
+
+pub(super) async fn a_signing_key_that_is_revoked_is_retired_and_no_other(bench: Bench) {
+    let keys = [("signing", KeyPurpose::TokenSigning), ("other", KeyPurpose::DpopNonce)];
+    for (id, purpose) in keys {
+        let secret = vec![1, 2, 3].into();
+        let created_at = bench.clock.now();
+        let key = GatewayKey { id: id.parse().unwrap(), purpose, number: 1, secret, created_at, accepted_until: None };
+        assert!(bench.store.add_gateway_key(key, None, bench.act(AuditAction::RotateKey)).await.unwrap());
+    }
+    let revoked_at = bench.clock.now();
+    bench.revoke(target("key:signing"), false).await;
+    bench.clock.advance(Duration::from_secs(9));
+    for again in ["key:signing", "key:other", "app:signing"] {
+        bench.revoke(target(again), false).await;
+    }
+    let mut ends = Vec::new();
+    for (_, purpose) in keys {
+        ends.push(bench.store.gateway_keys(purpose).await.unwrap()[0].accepted_until);
+    }
+    assert_eq!(ends, [Some(revoked_at), None], "by its first revocation, and only a key that signs tokens");
 }
 
 pub(super) async fn a_revocation_is_recorded_once_with_its_entry_and_tells_every_node(bench: Bench) {

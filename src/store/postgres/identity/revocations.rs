@@ -16,7 +16,7 @@ use crate::store::postgres::op::Line;
 use crate::store::postgres::reads::all;
 use crate::store::postgres::rows::{self, PgColumns, text};
 use crate::store::values::{NAMED, SKEW, int, limit};
-use crate::store::{Lifted, ObjectsOf, RevocationQuery, RevocationRecord, Revoke, Revoked, targets};
+use crate::store::{KeyPurpose, Lifted, ObjectsOf, RevocationQuery, RevocationRecord, Revoke, Revoked, targets};
 
 /// A statement for both databases as this one writes it.
 fn numbered(sql: &str) -> AssertSqlSafe<String> {
@@ -72,6 +72,10 @@ pub(in crate::store::postgres) async fn revoke<'a>(
         .bind(int(killed))
         .execute(&mut *conn)
         .await?;
+    if let RevocationTarget::Key(key) = &revoke.target {
+        let retire = sqlx::query(numbered(targets::RETIRE_KEY)).bind(key.as_str());
+        retire.bind(KeyPurpose::TokenSigning.as_str()).bind(revoke.at.as_microsecond()).execute(&mut *conn).await?;
+    }
     tokens_changed(conn).await?;
     work.record(line);
     Ok(Revoked { killed, tokens })

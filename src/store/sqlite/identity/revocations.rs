@@ -13,7 +13,7 @@ use crate::store::sqlite::error::Failure;
 use crate::store::sqlite::rows::{self, SqliteColumns, many};
 use crate::store::sqlite::trail::AuditLine;
 use crate::store::values::{NAMED, SKEW, int, limit};
-use crate::store::{ObjectsOf, RevocationQuery, RevocationRecord, Revoke, Revoked, targets};
+use crate::store::{KeyPurpose, ObjectsOf, RevocationQuery, RevocationRecord, Revoke, Revoked, targets};
 
 fn record(columns: &mut SqliteColumns<'_>) -> Result<RevocationRecord, Failure> {
     columns::revocation(columns)
@@ -47,6 +47,10 @@ pub(super) fn revoke(batch: &mut Batch<'_>, revoke: &Revoke, audit: &AuditLine) 
         revoke.contain,
         int(killed),
     ])?;
+    if let RevocationTarget::Key(key) = &revoke.target {
+        let mut retire = batch.conn.prepare_cached(targets::RETIRE_KEY)?;
+        retire.execute(params![key.as_str(), KeyPurpose::TokenSigning.as_str(), at])?;
+    }
     tokens_changed(batch.conn)?;
     batch.record(audit)?;
     Ok(Revoked { killed, tokens })
