@@ -15,7 +15,7 @@ use super::App;
 /// One dependency and whether it answers.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Dependency {
-    /// For example `database`, `scanner`, `target:images`.
+    /// For example `database`, `scanner`, `target:images`, `issuer:company`.
     pub name: String,
     /// Whether it answers.
     pub ready: bool,
@@ -164,7 +164,12 @@ fn described(name: &str, answer: &Answer, good: &str) -> Dependency {
 impl App {
     /// What was found last.
     pub fn health(&self) -> Health {
-        self.board.health(&self.scanner, self.clock.now())
+        let mut health = self.board.health(&self.scanner, self.clock.now());
+        let issuers = self.issuers.answers();
+        health.dependencies.extend(
+            issuers.iter().map(|(name, answer)| described(&format!("issuer:{name}"), answer, "its keys are known")),
+        );
+        health
     }
 
     /// Says from now on that this node is about to end, so that balancers and clients leave it while it still answers.

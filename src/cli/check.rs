@@ -47,7 +47,8 @@ pub(super) enum IssuersCommand {
 impl IssuersCommand {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let IssuersCommand::Check { file } = self;
-        let found = startup::check_issuers(&file.load()?, &Clock::system()).await?;
+        let config = file.load()?;
+        let (found, unknown) = startup::check_issuers(&config, &Clock::system()).await?;
         if found.is_empty() {
             println!("nobody is trusted; see [[identity.issuers]] in vestibule.toml");
         }
@@ -56,7 +57,10 @@ impl IssuersCommand {
             println!("{name}");
             wrong += print(&items);
         }
-        match wrong {
+        for listed in &unknown {
+            println!("MISSING  {listed}");
+        }
+        match wrong + unknown.len() {
             0 => Ok(()),
             wrong => Err(Failure::Told(format!("{wrong} thing(s) missing; see docs/identity.md"))),
         }

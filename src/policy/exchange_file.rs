@@ -41,6 +41,13 @@ impl ExchangeRules {
         self.issuers.contains(issuer) && self.clients.iter().any(|own| own == client)
     }
 
+    /// The issuers that the table lists and the configuration does not have, each with where it is written.
+    pub fn unknown_issuers<'a>(&'a self, known: &'a [&IssuerName]) -> impl Iterator<Item = String> + 'a {
+        self.issuers.iter().filter(|issuer| !known.contains(issuer)).map(|issuer| {
+            format!("{}: no issuer of the configuration is called '{issuer}'", self.rule("exchange.issuers"))
+        })
+    }
+
     /// The rule behind a key, for example `apps/where2eat.toml:30 exchange.roles`.
     pub(super) fn rule(&self, key: &'static str) -> String {
         self.lines.rule(key)

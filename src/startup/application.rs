@@ -30,6 +30,7 @@ use crate::worker::probe::Probe;
 use crate::worker::stop::Stop;
 use crate::worker::sweep::Sweep;
 
+use super::issuers::warn_of_unknown_issuers;
 use super::reload::Reload;
 use super::service_manager::{self, Progress};
 use super::signals::Signals;
@@ -97,6 +98,7 @@ impl Application {
             .map_err(StartError::Targets)?;
         let public_url = public_url(&config, public.address());
         let Core { app, audit } = core_with(&config, policies, Targets::new(open), public_url, clock.clone()).await?;
+        warn_of_unknown_issuers(&app.policies.current(), &app.issuers);
         let inspector = Inspector::new(config.scanner.clone(), clock.clone());
         let handler: Arc<dyn HintHandler> = Arc::new(Hints(Arc::clone(&app)));
         let consumers = sources::open(&config, embedded.as_mut(), &handler, &clock).await?;

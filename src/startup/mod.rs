@@ -31,7 +31,7 @@ use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{OnCommit, Store, StoreError};
 
 pub use application::{Application, public_url};
-pub use issuers::check_issuers;
+pub use issuers::{CheckedIssuers, check_issuers};
 pub use targets::{credentials_of, look_at_targets, open_targets};
 
 /// Why nothing could be started.

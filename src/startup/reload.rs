@@ -19,6 +19,7 @@ use crate::storage::credentials::Credentials;
 use crate::storage::embedded::EmbeddedServer;
 use crate::store::StoreError;
 
+use super::issuers::warn_of_unknown_issuers;
 use super::open_targets;
 use super::signals::{Asked, Signals};
 
@@ -54,6 +55,7 @@ impl Reload<'_> {
                     tracing::error!(%error, "policies not reloaded: the reload could not be recorded");
                     return;
                 }
+                warn_of_unknown_issuers(&set, &self.app.issuers);
                 self.app.targets.replace(open);
                 self.app.policies.replace(set);
                 tracing::info!(%detail, "policies reloaded");

@@ -59,6 +59,13 @@ impl Issuers {
         names
     }
 
+    /// Whether each of them answered when it was asked last, by name. Asks nobody.
+    pub fn answers(&self) -> Vec<(&IssuerName, Result<(), String>)> {
+        let mut answers: Vec<_> = self.all().map(|issuer| (&issuer.config.name, issuer.keys.answers())).collect();
+        answers.sort_by_key(|(name, _)| *name);
+        answers
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = &Issuer> {
         self.issuers.values()
     }

@@ -111,6 +111,17 @@ impl KeySource {
         self.held.load_full().filter(|held| !Arc::ptr_eq(held, seen))
     }
 
+    /// Whether the issuer answered when its keys were read last. `Err` says until when the older ones are used.
+    pub(super) fn answers(&self) -> Result<(), String> {
+        if !self.away.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(match self.held.load_full().filter(|held| self.is_usable(held)) {
+            Some(held) => format!("its keys of {:.0} are used for now, newer ones cannot be read", held.read_at),
+            None => "its keys cannot be read; nobody of it is let in".to_owned(),
+        })
+    }
+
     /// Reads now, whatever is known, for whoever looks whether all is well.
     pub(super) async fn look(&self) -> Result<Held, String> {
         self.read().await
