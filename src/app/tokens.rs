@@ -12,6 +12,7 @@ use crate::domain::scope::Scope;
 use crate::identity::{Token, TokenKind};
 use crate::store::{CreateOutcome, RevocationRecord, TokenHolder, TokenQuery, TokenRecord};
 
+use super::access::{after, check_life};
 use super::authenticate::may;
 use super::failure::Refused;
 use super::{App, RequestContext};
@@ -105,7 +106,10 @@ impl App {
                 let owner = owner.unwrap_or_else(|| manifest.owner.clone());
                 let scopes = if scopes.is_empty() { vec![Scope::whole_app(app.clone())] } else { scopes };
                 let holder = TokenHolder::Workflow { app, workflow, owner, environment, scopes, subject };
-                (TokenKind::Workflow(environment), holder, binding, expires_at)
+                let most = after(now, policies.access().max_token_ttl);
+                let ends = expires_at.unwrap_or(most);
+                check_life(ends, now, most)?;
+                (TokenKind::Workflow(environment), holder, binding, Some(ends))
             }
             NewToken::Operator { name, roles, expires_at } => {
                 may(who, AdminAct::Administer)?;

@@ -108,7 +108,8 @@ struct Create {
     /// Bind the token to a client certificate, in PEM: without it the token is nothing.
     #[arg(long, value_name = "FILE", conflicts_with = "bind_jkt")]
     bind_certificate: Option<PathBuf>,
-    /// When the token stops working, for example 2027-01-31T00:00:00Z.
+    /// When the token stops working, for example 2027-01-31T00:00:00Z; where absent, a workflow's after the max_token_ttl of
+    /// access.toml and an operator's never.
     #[arg(long)]
     expires_at: Option<Timestamp>,
     /// Make an admin token for an operator of this name instead.

@@ -28,7 +28,7 @@ const LONG: [Duration; 2] = [HOUR, Duration::from_secs(3660 * 24 * 3600)];
 pub struct AccessRules {
     /// How long a claim link works after the approval.
     pub claim_ttl: Duration,
-    /// The longest life of a token that is asked for, or made by a rotation.
+    /// The longest life of a workflow's token, and of whatever is made by a rotation.
     pub max_token_ttl: Duration,
     /// How long the old token goes on working after a change of its scopes was claimed.
     pub change_window: Duration,

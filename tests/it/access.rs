@@ -100,3 +100,9 @@ pub async fn audit(gateway: &Gateway, action: &str) -> Vec<Value> {
     let entries = page["entries"].as_array().unwrap().iter();
     entries.filter(|entry| entry["action"] == action).cloned().collect()
 }
+
+/// So many days from now.
+#[allow(clippy::disallowed_methods, reason = "tokens end relative to the gateway's clock, which is this machine's")]
+pub fn in_days(days: i64) -> String {
+    format!("{:.0}", jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * days))
+}

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::access::in_days;
 use crate::gateway::Gateway;
 use crate::harness;
 use crate::http_errors::{assert_problem, send};
@@ -10,10 +11,14 @@ use crate::http_errors::{assert_problem, send};
 async fn tokens_are_shown_once_listed_without_secrets_and_revoked() {
     let gateway = Gateway::start().await;
     let body = json!({ "app": "where2eat", "workflow": "menu-import", "environment": "test",
-        "scopes": ["storage:*:where2eat:write:prefix=/uploads/a/"], "expiresAt": "2099-01-01T00:00:00Z" });
+        "scopes": ["storage:*:where2eat:write:prefix=/uploads/a/"], "expiresAt": in_days(179) });
     let (status, created) = gateway.admin_post("/admin/tokens", body).await;
     assert_eq!((status, created["owner"].as_str()), (201, Some("marketing")), "{created}");
     let token = created["token"].as_str().unwrap();
+    let (_, endless) = gateway.admin_post("/admin/tokens", json!({ "app": "where2eat", "workflow": "endless" })).await;
+    let end: jiff::Timestamp = endless["expiresAt"].as_str().unwrap().parse().unwrap();
+    let life = end.duration_since(endless["createdAt"].as_str().unwrap().parse().unwrap());
+    assert_eq!(life, jiff::SignedDuration::from_hours(365 * 24), "no longer than access.toml allows");
     let id = created["tokenId"].as_str().unwrap();
     assert!(token.starts_with(&format!("vst_test_{id}_")), "{created}");
     let (_, list) = gateway.admin_get("/admin/tokens").await;
@@ -35,6 +40,7 @@ async fn tokens_are_shown_once_listed_without_secrets_and_revoked() {
         (json!({ "app": "where2eat", "workflow": "a", "environment": "prod" }), "invalid_field"),
         (json!({ "app": "where2eat", "workflow": "a", "scopes": ["everything"] }), "invalid_field"),
         (json!({ "app": "where2eat", "workflow": "a", "expiresAt": "2001-01-01T00:00:00Z" }), "invalid_field"),
+        (json!({ "app": "where2eat", "workflow": "a", "expiresAt": in_days(366) }), "invalid_field"),
         (json!({ "operator": "" }), "invalid_field"),
     ] {
         let (_, problem) = gateway.admin_post("/admin/tokens", body.clone()).await;

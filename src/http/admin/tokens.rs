@@ -77,7 +77,8 @@ pub(in crate::http) struct NewTokenBody {
     operator: Option<String>,
     /// What the operator may do: `viewer`, `reviewer`, `provisioner`, `admin` (the default).
     roles: Option<Vec<String>>,
-    /// When the token stops working (RFC 3339); never where absent.
+    /// When the token stops working (RFC 3339). Where absent, a workflow's ends after `max_token_ttl` of `access.toml`, the longest
+    /// it may be, and an operator's never.
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
 }

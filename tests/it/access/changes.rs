@@ -25,10 +25,12 @@ async fn claiming_a_change_gives_the_new_token_and_ends_the_old_one_after_the_wi
     let gateway = Gateway::start_in(edited_policies(&edits), &[]).await;
     let (ada, bob) = (Person::called(&gateway, "ada").await, Person::called(&gateway, "bob").await);
     let old = token(&gateway).await;
+    let end = listed(&gateway, old["tokenId"].as_str().unwrap()).await["expiresAt"].clone();
     let asked = ada.ask(change(&old)).await;
     assert_eq!((asked["workflow"].as_str(), &asked["changes"]), (Some("menu-import"), &old["tokenId"]), "{asked}");
     let link = bob.approve(&asked).await;
-    assert!(listed(&gateway, old["tokenId"].as_str().unwrap()).await["expiresAt"].is_null(), "nothing has changed yet");
+    let now = listed(&gateway, old["tokenId"].as_str().unwrap()).await;
+    assert_eq!(now["expiresAt"], end, "nothing has changed yet");
     let (status, claimed) = claim(&gateway, &link).await;
     assert_eq!((status, &claimed["replaces"]), (201, &old["tokenId"]), "{claimed}");
     let made = listed(&gateway, claimed["tokenId"].as_str().unwrap()).await;

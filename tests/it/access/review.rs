@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{Person, audit, listed, works};
+use super::{Person, audit, in_days, listed, works};
 use crate::gateway::{Gateway, PATIENCE, edit_policy, edited_policies};
 
 async fn findings(gateway: &Gateway, id: &Value, query: &str) -> Vec<String> {
@@ -24,7 +24,7 @@ async fn the_review_says_what_should_go() {
         created
     };
     let good = create(json!({ "app": "where2eat", "workflow": "good", "expiresAt": in_days(100) })).await;
-    let endless = create(json!({ "app": "where2eat", "workflow": "endless" })).await;
+    let endless = create(json!({ "operator": "endless" })).await;
     let ending = create(json!({ "app": "where2eat", "workflow": "ending", "expiresAt": in_days(10) })).await;
     let orphan =
         create(json!({ "app": "where2eat", "workflow": "orphan", "owner": "dissolved", "expiresAt": in_days(100) }))
@@ -62,12 +62,6 @@ async fn the_review_says_what_should_go() {
     for query in ["?unusedDays=3651", "?unusedDays=-1", "?format=xml", "?days=1"] {
         assert_eq!(gateway.admin_get(&format!("/admin/access-review{query}")).await.0, 400, "{query}");
     }
-}
-
-/// So many days from now.
-#[allow(clippy::disallowed_methods, reason = "tokens end relative to the gateway's clock, which is this machine's")]
-fn in_days(days: i64) -> String {
-    (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * days)).to_string()
 }
 
 #[tokio::test]
