@@ -17,6 +17,7 @@ use crate::http;
 use crate::startup;
 use crate::store::{AccessQuery, TokenHolder};
 
+use super::bind::Bind;
 use super::into::Into;
 use super::{ConfigFile, Failure, token};
 
@@ -114,6 +115,8 @@ struct Request {
     #[arg(long, conflicts_with_all = ["app", "test"])]
     changes: Option<TokenId>,
     #[command(flatten)]
+    bind: Bind,
+    #[command(flatten)]
     into: Into,
 }
 
@@ -133,7 +136,7 @@ impl AccessCommand {
         match self.act {
             Act::Request(request) => {
                 let into = Into { into: request.into.into.clone() };
-                let requested = app.request_access(&context, &who, Ok(request.new_request())).await?;
+                let requested = app.request_access(&context, &who, Ok(request.new_request()?)).await?;
                 let (id, state) = (requested.request.id, requested.request.state.name().as_str());
                 eprintln!("access request {id} is {state}");
                 if requested.claim.is_none() {
@@ -206,9 +209,9 @@ async fn claim(app: &App, context: &RequestContext, who: &Operator, secret: &str
 }
 
 impl Request {
-    fn new_request(self) -> NewAccessRequest {
+    fn new_request(self) -> Result<NewAccessRequest, Failure> {
         let environment = if self.test { Environment::Test } else { Environment::Live };
-        NewAccessRequest {
+        Ok(NewAccessRequest {
             environment: self.changes.is_none().then_some(environment),
             app: self.app,
             workflow: self.workflow,
@@ -217,7 +220,8 @@ impl Request {
             reason: self.reason,
             expires_at: self.expires_at,
             changes: self.changes,
-        }
+            binding: self.bind.binding()?,
+        })
     }
 }
 

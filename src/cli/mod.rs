@@ -4,6 +4,7 @@
 //! interface (P10).
 
 mod access;
+mod bind;
 mod check;
 mod dev;
 mod drill;

@@ -1,18 +1,14 @@
 //! `vestibule token`: the same acts as on the admin listener, for whoever can open the database.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Subcommand;
 use comfy_table::Table;
 use jiff::Timestamp;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 
 use crate::app::{App, NewToken, RequestContext, Rotation, Targets};
 use crate::clock::Clock;
 use crate::domain::admin::{AdminRole, AdminRoles};
-use crate::domain::binding::{Binding, Thumbprint};
 use crate::domain::ids::{AppName, OwnerName, RoleName, TokenId, WorkflowName};
 use crate::domain::principal::{Environment, Operator, Subject};
 use crate::domain::scope::Scope;
@@ -20,6 +16,7 @@ use crate::policy::parse_life;
 use crate::startup;
 use crate::store::{TokenHolder, TokenOrigin, TokenQuery, TokenRecord};
 
+use super::bind::Bind;
 use super::into::Into;
 use super::{ConfigFile, Failure};
 
@@ -102,12 +99,8 @@ struct Create {
     /// The device has been attested as one of the organisation's.
     #[arg(long, requires = "device")]
     device_attested: bool,
-    /// Bind the token to a DPoP key, by the thumbprint of its JWK (RFC 7638): without its proof the token is nothing.
-    #[arg(long, value_name = "THUMBPRINT", allow_hyphen_values = true)]
-    bind_jkt: Option<Thumbprint>,
-    /// Bind the token to a client certificate, in PEM: without it the token is nothing.
-    #[arg(long, value_name = "FILE", conflicts_with = "bind_jkt")]
-    bind_certificate: Option<PathBuf>,
+    #[command(flatten)]
+    bind: Bind,
     /// When the token stops working, for example 2027-01-31T00:00:00Z; where absent, a workflow's after the max_token_ttl of
     /// access.toml and an operator's never.
     #[arg(long)]
@@ -194,7 +187,6 @@ impl Create {
             device: self.device,
             device_attested: self.device_attested,
         });
-        let certificate = self.bind_certificate.as_deref().map(certificate).transpose()?;
         Ok(NewToken::Workflow {
             app,
             workflow,
@@ -202,17 +194,10 @@ impl Create {
             environment: if self.test { Environment::Test } else { Environment::Live },
             scopes: self.scopes,
             subject,
-            binding: self.bind_jkt.map(Binding::Dpop).or(certificate),
+            binding: self.bind.binding()?,
             expires_at: self.expires_at,
         })
     }
-}
-
-/// The binding to the first certificate of a PEM file.
-fn certificate(file: &Path) -> Result<Binding, Failure> {
-    let certificate = CertificateDer::from_pem_file(file)
-        .map_err(|error| Failure::Told(format!("cannot read a certificate from {}: {error}", file.display())))?;
-    Ok(Binding::Certificate(Thumbprint::of(&certificate)))
 }
 
 fn table(records: &[TokenRecord]) -> Table {

@@ -8,6 +8,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::binding::Binding;
 use super::bytes::Sha256Digest;
 use super::ids::{AccessRequestId, AppName, OwnerName, TokenId, WorkflowName};
 use super::principal::Environment;
@@ -50,6 +51,9 @@ pub struct AskedAccess {
     /// The token whose scopes it changes: it ends once the new one is claimed and a window has passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<TokenId>,
+    /// The key that whoever sends the token will have to prove to hold; of a change that of the token where it names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding: Option<Binding>,
 }
 
 /// Who decided, when and why.

@@ -77,7 +77,7 @@ pub fn decide_exchange(
         );
         return Err(Refusal::new(Reason::ExchangeNotAllowed, detail).rule(app.rule("exchange")));
     };
-    possession::of_token(app, request.possession)?;
+    possession::bound_as_demanded(app, request.possession)?;
     has_role(app, rules, who)?;
     let most = most(set, app, rules, who, request.environment)?;
     let scopes = narrowed(rules, &most, request)?;
@@ -103,7 +103,7 @@ pub fn decide_derivation(
     circumstances: &Circumstances,
 ) -> Result<(Scopes, Duration, Arc<str>), Refusal> {
     let app = admitted(set, app)?;
-    possession::of_token(app, request.possession)?;
+    possession::bound_as_demanded(app, request.possession)?;
     let target = target_of(set, app, request.environment)?;
     let asked = match &request.wanted {
         Wanted::Everything => own.to_vec(),

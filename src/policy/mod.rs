@@ -62,7 +62,7 @@ pub use four_eyes::{Approvals, release_approvals};
 pub use manifest::Manifest;
 pub use mistake::Mistake;
 pub use owners::Owner;
-pub use possession::PossessionDemand;
+pub use possession::{PossessionDemand, bound_as_demanded};
 pub use regulated::may_see;
 pub use request::{Circumstances, DownloadRequest, UploadRequest, asked_for, known_basis};
 pub use units::parse_life;

@@ -86,11 +86,14 @@ pub(super) fn proven(value: &DeValue<'_>) -> Result<Option<Possession>, Wrong> {
 
 /// The app's demand is met.
 pub(super) fn of_app(app: &Manifest, who: &Principal) -> Result<(), Refusal> {
-    of_token(app, who.possession)
+    bound_as_demanded(app, who.possession)
 }
 
 /// The app's demand is met by a token that is bound so.
-pub(super) fn of_token(app: &Manifest, possession: Option<Possession>) -> Result<(), Refusal> {
+///
+/// # Errors
+/// [`Reason::ProofOfPossessionRequired`] with the proofs that would do.
+pub fn bound_as_demanded(app: &Manifest, possession: Option<Possession>) -> Result<(), Refusal> {
     match app.proof_of_possession.filter(|demand| !demand.met_by(possession)) {
         None => Ok(()),
         Some(demand) => Err(refusal(demand, &format!("app '{}'", app.app), possession, app.rule(KEY))),

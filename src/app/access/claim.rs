@@ -109,7 +109,7 @@ impl App {
         };
         let mut record = TokenRecord::new(id.clone(), digest, holder, now, asked.expires_at);
         record.request = Some(request.id);
-        record.binding = before.and_then(|before| before.binding);
+        record.binding = asked.binding;
 
         let window = policies.access().change_window;
         let replaces = asked.changes.clone().map(|old| (old, after(now, window)));

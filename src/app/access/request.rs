@@ -8,11 +8,12 @@ use jiff::Timestamp;
 
 use crate::domain::access::{AccessRequest, AccessState, AskedAccess, Decision};
 use crate::domain::audit::{AuditAction, Outcome};
+use crate::domain::binding::Binding;
 use crate::domain::ids::{AccessRequestId, AppName, OwnerName, TokenId, WorkflowName};
 use crate::domain::principal::{Environment, Operator};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::scope::Scope;
-use crate::policy::PolicySet;
+use crate::policy::{PolicySet, bound_as_demanded};
 use crate::store::{TokenHolder, TokenOrigin, TokenRecord};
 
 use super::super::failure::Refused;
@@ -38,6 +39,8 @@ pub struct NewAccessRequest {
     pub expires_at: Option<Timestamp>,
     /// The token whose scopes should change.
     pub changes: Option<TokenId>,
+    /// The key that whoever sends the token must prove to hold; where it changes a token and this is absent, that one's.
+    pub binding: Option<Binding>,
 }
 
 impl App {
@@ -145,8 +148,10 @@ impl App {
             let detail = format!("owner: no app has the owner '{owner}', so that nobody would answer for the token.");
             return Err(invalid(detail).allowed(known));
         }
+        let binding = new.binding.or(before.and_then(|before| before.binding));
+        bound_as_demanded(manifest, binding.as_ref().map(Binding::possession))?;
         let (scopes, expires_at, changes) = (new.scopes.clone(), new.expires_at, new.changes.clone());
-        Ok(AskedAccess { app, workflow, owner, environment, scopes, expires_at, changes })
+        Ok(AskedAccess { app, workflow, owner, environment, scopes, expires_at, changes, binding })
     }
 
     /// A workflow's own token that is in force.

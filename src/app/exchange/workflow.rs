@@ -40,7 +40,8 @@ impl App {
             environment: who.environment,
             wanted: wish.wanted.clone(),
             ttl: left.map_or(asked, |left| left.min(asked)),
-            possession: possession(proven.as_ref()),
+            // Of the token that is shown: a leaked one that is bound to nothing would otherwise be bound to the thief's key.
+            possession: possession(parent.binding.as_ref()),
         };
         let circumstances = context.circumstances(now);
         let (scopes, ttl, rule) =

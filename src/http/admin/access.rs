@@ -41,6 +41,9 @@ pub(in crate::http) struct AccessBody {
     expires_at: Option<Timestamp>,
     /// The tokenId whose scopes should change. Claiming gives a new token and ends that one after a window.
     changes: Option<String>,
+    /// The key that whoever sends the token must prove to hold: `jkt:` or `x5t#S256:` and a thumbprint. An app may demand one.
+    #[schema(example = "jkt:0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I")]
+    binding: Option<String>,
 }
 
 fn invalid(field: &str, error: impl std::fmt::Display) -> Refusal {
@@ -71,6 +74,7 @@ impl TryFrom<AccessBody> for NewAccessRequest {
             reason: body.reason,
             expires_at: body.expires_at,
             changes: field("changes", body.changes.as_deref())?,
+            binding: field("binding", body.binding.as_deref())?,
         })
     }
 }
@@ -103,6 +107,9 @@ pub(in crate::http) struct AccessView {
     /// The token whose scopes it changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     changes: Option<String>,
+    /// The key that the token will be bound to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    binding: Option<String>,
     /// Who decided; `access.toml` where a rule did.
     #[serde(skip_serializing_if = "Option::is_none")]
     decided_by: Option<String>,
@@ -140,6 +147,7 @@ impl From<&AccessRequest> for AccessView {
             created_at: request.created_at,
             expires_at: asked.expires_at,
             changes: asked.changes.as_ref().map(ToString::to_string),
+            binding: asked.binding.map(|binding| binding.to_string()),
             decided_by: decision.map(|decision| decision.by.clone()),
             decided_at: decision.map(|decision| decision.at),
             decision: decision.map(|decision| decision.reason.clone()),

@@ -46,6 +46,7 @@ fn asked(app: &str, owner: &str, environment: Environment, scopes: &[&str]) -> A
         scopes: scopes.iter().map(|scope| scope.parse().unwrap()).collect(),
         expires_at: None,
         changes: None,
+        binding: None,
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Client, bound_token, challenges, with_proof};
+use crate::access::{self, Person};
 use crate::gateway::{Gateway, edited_policies};
 use crate::harness::fixture;
 use crate::http_errors::{assert_problem, send};
@@ -227,6 +228,36 @@ async fn an_app_that_demands_a_proof_serves_bound_tokens_only() {
     let client = Client::new();
     let token = client.token(&gateway).await;
     assert_eq!(client.send(&gateway, &token, "GET", "/objects", Value::Null).await.status, 200);
+    // Whoever has found an unbound token cannot bind it to a key of his own.
+    let found = client.send(&gateway, &gateway.token, "POST", "/exchange", json!({ "actions": ["read"] })).await;
+    assert_eq!((found.status, found.body["code"].as_str()), (403, Some("proof_of_possession_required")));
+}
+
+#[tokio::test]
+async fn a_bound_token_is_asked_for_approved_and_claimed_as_any_other() {
+    let demand = "proof_of_possession = \"dpop\"\n";
+    let dir = edited_policies(&[("apps/where2eat.toml", "owner = ", &format!("{demand}owner = "))]);
+    let gateway = Gateway::start_in(dir, &[]).await;
+    let (ada, bob) = (Person::called(&gateway, "ada").await, Person::called(&gateway, "bob").await);
+    let client = Client::new();
+    let mut body = access::live();
+    let (status, problem) = ada.post("/admin/access-requests", body.clone()).await;
+    assert_eq!((status, problem["code"].as_str()), (403, Some("proof_of_possession_required")), "{problem}");
+    assert_eq!(problem["allowed"], json!(["dpop"]), "{problem}");
+    body["binding"] = "jkt:short".into();
+    assert_eq!(ada.post("/admin/access-requests", body.clone()).await.0, 400);
+    body["binding"] = format!("jkt:{}", client.jkt()).into();
+    let asked = ada.ask(body).await;
+    assert_eq!(asked["binding"], format!("jkt:{}", client.jkt()), "whoever decides sees it: {asked}");
+    let (status, claimed) = access::claim(&gateway, &bob.approve(&asked).await).await;
+    assert_eq!(status, 201, "{claimed}");
+    let token = claimed["token"].as_str().unwrap();
+    assert_eq!(access::works(&gateway, token).await, 401, "without its key it is nothing");
+    assert_eq!(client.send(&gateway, token, "GET", "/objects", Value::Null).await.status, 200);
+    let change =
+        json!({ "changes": claimed["tokenId"], "scopes": ["storage:*:where2eat:list"], "reason": "only lists" });
+    let change = ada.ask(change).await;
+    assert_eq!(change["binding"], asked["binding"], "a change keeps it");
 }
 
 #[tokio::test]
