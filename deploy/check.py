@@ -58,9 +58,12 @@ if set(maps) != generated:
 
 # The time to end: what systemd and Kubernetes leave must be more than what the node takes.
 shutdown = tomllib.loads((KUBERNETES / "config/vestibule.toml").read_text())["shutdown"]
-environment = {entry["name"]: entry["value"] for entry in container["env"]}
+environment = {entry["name"]: entry.get("value") for entry in container["env"]}
 if environment["VESTIBULE__SHUTDOWN__DRAIN"] != shutdown["drain"]:
     fail("the deployment and config/vestibule.toml have different shutdown.drain")
+# Behind a balancer each node says where it alone is reached; what all say is what the drill refuses.
+if "$(POD_IP)" not in (environment.get("VESTIBULE__PUBLIC__NODE_URL") or "") or "POD_IP" not in environment:
+    fail("the deployment does not tell each node its own address, VESTIBULE__PUBLIC__NODE_URL")
 needs = seconds(shutdown["drain"]) + seconds(shutdown["grace"]) + RELEASE
 if pod["spec"]["terminationGracePeriodSeconds"] < needs:
     fail(f"terminationGracePeriodSeconds must be at least {needs}")

@@ -12,10 +12,11 @@ use crate::gateway::{Gateway, PATIENCE};
 use crate::store_postgres::Database;
 
 /// So many nodes on one database; the bucket lives as long as the setup.
-async fn nodes(count: usize, database: &Database) -> (Vec<Gateway>, Setup) {
+async fn nodes(count: usize, database: &Database, more: &[(&str, &str)]) -> (Vec<Gateway>, Setup) {
     let address = database.address();
     let setup = Setup::at(Place::s3().await);
-    let settings = [("VESTIBULE__STORE__URL", address.as_str()), ("VESTIBULE__SWEEP__INTERVAL", "1h")];
+    let own = [("VESTIBULE__STORE__URL", address.as_str()), ("VESTIBULE__SWEEP__INTERVAL", "1h")];
+    let settings = [&own, more].concat();
     let mut nodes = Vec::new();
     for _ in 0..count {
         let dir = tempfile::tempdir().unwrap();
@@ -52,7 +53,7 @@ fn drill(gateway: &Gateway, more: &[&str]) -> (i32, String, String) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p7_a_revoked_token_is_dead_on_three_nodes_within_a_second() {
     let database = Database::migrated().await;
-    let (mut nodes, _setup) = nodes(3, &database).await;
+    let (mut nodes, _setup) = nodes(3, &database, &[]).await;
     let mut urls: Vec<String> = nodes.iter().map(|node| node.public.clone()).collect();
     urls.sort();
     until_living(&nodes[0], &urls).await;
@@ -83,6 +84,17 @@ async fn p7_a_revoked_token_is_dead_on_three_nodes_within_a_second() {
     nodes[1].kill();
     let (code, told, errors) = drill(&nodes[0], &["--rounds", "1"]);
     assert!(code == 1 && errors.contains(&nodes[1].public) && errors.contains("cannot be reached"), "{told}{errors}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_two_nodes_say_the_same_address_there_is_no_figure() {
+    let database = Database::migrated().await;
+    let same = "http://127.0.0.1:1";
+    let (nodes, _setup) = nodes(2, &database, &[("VESTIBULE__PUBLIC__NODE_URL", same)]).await;
+    until_living(&nodes[0], &[same.to_owned(), same.to_owned()]).await;
+    let (code, told, errors) = drill(&nodes[0], &["--rounds", "1", "--json"]);
+    assert!(code == 1 && told.is_empty(), "{told}{errors}");
+    assert!(errors.contains(&format!("{same}/")) && errors.contains("public.node_url on each"), "{errors}");
 }
 
 /// Says yes to everybody, for ever.

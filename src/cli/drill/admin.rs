@@ -2,6 +2,8 @@
 //!
 //! An operator's token goes over TLS or to this machine, nowhere else.
 
+use std::collections::HashSet;
+
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{Client, RequestBuilder};
 use secrecy::{ExposeSecret, SecretString};
@@ -46,13 +48,19 @@ impl Admin {
         Ok(Self { url: url.clone(), token, http })
     }
 
-    /// Where each node that runs answers alone.
+    /// Where each node that runs answers alone. Where two say the same, at most one of them would be asked: no figure then.
     pub(super) async fn nodes(&self) -> Result<Vec<Url>, Failure> {
         let answer = self.ask(self.http.get(self.at("/admin/nodes")), "list the nodes").await?;
         let alive = answer["nodes"].as_array().into_iter().flatten().filter(|node| node["alive"] == true);
         let urls: Option<Vec<Url>> = alive.map(|node| node["url"].as_str()?.parse().ok()).collect();
         match urls {
-            Some(urls) if !urls.is_empty() => Ok(urls),
+            Some(urls) if !urls.is_empty() => match named_twice(&urls) {
+                Some(url) => Err(Failure::Told(format!(
+                    "two nodes say that they answer at {url}: set public.node_url on each to where it alone is reached (a \
+                     node that was killed counts for 15 s more)"
+                ))),
+                None => Ok(urls),
+            },
             Some(_) => Err(Failure::Told("no node says that it runs; is this the installation's database?".into())),
             None => Err(Failure::Told("the list of nodes holds an address that is none".into())),
         }
@@ -114,6 +122,11 @@ impl Admin {
         let detail = body["detail"].as_str().unwrap_or_default();
         Err(Failure::Told(format!("cannot {what}: {} {detail}", status.as_u16())))
     }
+}
+
+fn named_twice(urls: &[Url]) -> Option<&Url> {
+    let mut seen = HashSet::new();
+    urls.iter().find(|url| !seen.insert(*url))
 }
 
 fn is_this_machine(url: &Url) -> bool {
