@@ -4,6 +4,7 @@
 
 mod kept_away;
 mod narrowing;
+mod nodes;
 mod people;
 mod routes;
 
