@@ -1,6 +1,7 @@
 //! Tokens that are bound to a key, through the real binary: DPoP, mutual TLS, and a proxy that ends TLS.
 
 mod dpop;
+mod exchange;
 mod mutual_tls;
 mod proofs;
 mod proxy;

@@ -55,29 +55,35 @@ pub(super) fn thumbprint(dir: &Path, name: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(der))
 }
 
-struct Bench {
-    files: TempDir,
-    gateway: Gateway,
+pub(super) struct Bench {
+    pub(super) files: TempDir,
+    pub(super) gateway: Gateway,
 }
 
 impl Bench {
     /// A gateway with TLS and these client certificates; its own and those of two clients lie beside each other.
     async fn start(client_certificates: &str) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), client_certificates, &[]).await
+    }
+
+    /// The same in a directory that may be prepared, with further settings.
+    pub(super) async fn start_in(dir: TempDir, client_certificates: &str, settings: &[(&str, &str)]) -> Self {
         let files = tempfile::tempdir().unwrap();
         for name in ["gateway", "own", "other"] {
             certificate(files.path(), name);
         }
         let wanted = client_certificates.replace("FILES", files.path().to_str().unwrap());
-        let gateway = Gateway::start_with(&[
-            ("VESTIBULE__PUBLIC__TLS__CERTIFICATE", &path(files.path(), "gateway.pem")),
-            ("VESTIBULE__PUBLIC__TLS__KEY", &path(files.path(), "gateway-key.pem")),
+        let (shown, key) = (path(files.path(), "gateway.pem"), path(files.path(), "gateway-key.pem"));
+        let own = [
+            ("VESTIBULE__PUBLIC__TLS__CERTIFICATE", shown.as_str()),
+            ("VESTIBULE__PUBLIC__TLS__KEY", &key),
             ("VESTIBULE__PUBLIC__TLS__CLIENT_CERTIFICATES", &wanted),
-        ])
-        .await;
+        ];
+        let gateway = Gateway::start_in(dir, &[&own, settings].concat()).await;
         Self { files, gateway }
     }
 
-    fn client(&self, certificate: Option<&str>, version: Version) -> reqwest::Client {
+    pub(super) fn client(&self, certificate: Option<&str>, version: Version) -> reqwest::Client {
         let builder = reqwest::Client::builder()
             .tls_danger_accept_invalid_certs(true)
             .tls_version_min(version)
@@ -93,7 +99,7 @@ impl Bench {
         builder.build().unwrap()
     }
 
-    async fn ask(&self, certificate: Option<&str>, version: Version, token: &str) -> Answer {
+    pub(super) async fn ask(&self, certificate: Option<&str>, version: Version, token: &str) -> Answer {
         let url = format!("{}/limits", self.gateway.public);
         send(self.client(certificate, version).get(url).bearer_auth(token)).await
     }

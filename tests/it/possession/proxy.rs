@@ -10,14 +10,14 @@ use super::mutual_tls::{certificate, openssl, path, thumbprint};
 use crate::gateway::Gateway;
 use crate::http_errors::{Answer, assert_problem, send};
 
-struct Bench {
-    files: TempDir,
-    gateway: Gateway,
+pub(super) struct Bench {
+    pub(super) files: TempDir,
+    pub(super) gateway: Gateway,
     token: String,
 }
 
 impl Bench {
-    async fn start(settings: &[(&str, &str)]) -> Self {
+    pub(super) async fn start(settings: &[(&str, &str)]) -> Self {
         let files = tempfile::tempdir().unwrap();
         certificate(files.path(), "own");
         certificate(files.path(), "other");
@@ -27,7 +27,7 @@ impl Bench {
     }
 
     /// As RFC 9440 writes it.
-    fn encoded(&self, name: &str) -> String {
+    pub(super) fn encoded(&self, name: &str) -> String {
         let pem = path(self.files.path(), &format!("{name}.pem"));
         format!(":{}:", BASE64_STANDARD.encode(openssl(&["x509", "-in", &pem, "-outform", "DER"])))
     }
@@ -38,17 +38,18 @@ impl Bench {
         utf8_percent_encode(&pem, NON_ALPHANUMERIC).to_string()
     }
 
-    async fn ask(&self, token: &str, headers: &[&str]) -> Answer {
+    pub(super) async fn ask(&self, token: &str, headers: &[&str]) -> Answer {
         let request = self.gateway.http.get(format!("{}/limits", self.gateway.public)).bearer_auth(token);
         send(headers.iter().fold(request, |request, value| request.header("client-cert", *value))).await
     }
 }
 
-const HEADER: (&str, &str) = ("VESTIBULE__PUBLIC__CLIENT_CERTIFICATE_HEADER", "Client-Cert");
+pub(super) const HEADER: (&str, &str) = ("VESTIBULE__PUBLIC__CLIENT_CERTIFICATE_HEADER", "Client-Cert");
+pub(super) const LISTED: (&str, &str) = ("VESTIBULE__PUBLIC__TRUSTED_PROXIES", "[\"127.0.0.1\"]");
 
 #[tokio::test]
 async fn a_listed_proxy_tells_the_clients_certificate() {
-    let bench = Bench::start(&[HEADER, ("VESTIBULE__PUBLIC__TRUSTED_PROXIES", "[\"127.0.0.1\"]")]).await;
+    let bench = Bench::start(&[HEADER, LISTED]).await;
     for told in [bench.encoded("own"), bench.escaped("own"), bench.escaped("own") + &bench.escaped("other")] {
         let accepted = bench.ask(&bench.token, &[&told]).await;
         assert_eq!(accepted.status, 200, "{}", accepted.body);
@@ -79,7 +80,7 @@ async fn nobody_else_tells_a_certificate() {
     let request = request.header("x-forwarded-for", "192.0.2.1").header("client-cert", stranger.encoded("own"));
     assert_problem(&send(request).await, 401, "certificate_mismatch");
 
-    let unset = Bench::start(&[("VESTIBULE__PUBLIC__TRUSTED_PROXIES", "[\"127.0.0.1\"]")]).await;
+    let unset = Bench::start(&[LISTED]).await;
     let ignored = unset.ask(&unset.token, &[&unset.encoded("own")]).await;
     assert_problem(&ignored, 401, "certificate_mismatch");
 }
