@@ -1,8 +1,10 @@
-//! Hostile use, through the real binary: mutilated tokens, guessed secrets, smuggled headers, tokens in addresses.
+//! Hostile use, through the real binary: mutilated tokens, guessed secrets, smuggled headers, tokens in addresses, a
+//! stolen signing key.
 
 mod assertions;
 mod headers;
 mod secrets;
+mod signing_key;
 
 use crate::gateway::Gateway;
 use crate::http_errors::{Answer, send};

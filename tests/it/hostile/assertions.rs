@@ -25,7 +25,7 @@ async fn exchange(gateway: &Gateway, app: &str, subject: &str, kind: &str) -> (u
     answer(request.header("content-type", "application/x-www-form-urlencoded").body(body)).await
 }
 
-async fn token(gateway: &Gateway, provider: &Provider) -> String {
+pub(super) async fn token(gateway: &Gateway, provider: &Provider) -> String {
     let id_token = provider.id_token("analyst", "analyst-page").await;
     let (status, body) = exchange(gateway, "where2eat", &id_token, "id_token").await;
     assert_eq!(status, 200, "{body}");
