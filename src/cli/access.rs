@@ -18,6 +18,7 @@ use crate::startup;
 use crate::store::{AccessQuery, TokenHolder};
 
 use super::bind::Bind;
+use super::claim::{claim as claim_from, is_link};
 use super::into::Into;
 use super::{ConfigFile, Failure, token};
 
@@ -64,9 +65,10 @@ enum Act {
         #[arg(long)]
         reason: String,
     },
-    /// Spend a claim link: print the token, once, or hand it over.
+    /// Spend a claim link: print the token, once, or hand it over. A whole link goes to the gateway that it names, so that no
+    /// configuration is needed.
     Claim {
-        /// The link, or its secret alone.
+        /// The link, or its secret alone where the database can be opened.
         link: String,
         #[command(flatten)]
         into: Into,
@@ -127,6 +129,11 @@ fn state(name: &str) -> Result<AccessStateName, String> {
 
 impl AccessCommand {
     pub(super) async fn run(self) -> Result<(), Failure> {
+        if let Act::Claim { link, into } = &self.act
+            && is_link(link)
+        {
+            return claim_from(link, into).await;
+        }
         let mut config = self.file.load()?;
         // Standard output is for links, tokens and reports; the table has the entries.
         config.audit.json_lines = config.audit.json_lines.filter(|sink| sink != "stdout");
@@ -164,10 +171,7 @@ impl AccessCommand {
                 eprintln!("denied {id}");
                 Ok(())
             }
-            Act::Claim { link, into } => {
-                let secret = link.rsplit('/').next().unwrap_or_default();
-                claim(&app, &context, &who, secret, &into).await
-            }
+            Act::Claim { link, into } => claim(&app, &context, &who, &link, &into).await,
             Act::Review { unused_days, expiring_days, json, csv } => {
                 let query = ReviewQuery { unused_days, expiring_days };
                 let review = app.review_access(&context, &who, Ok(query)).await?;

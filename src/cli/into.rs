@@ -6,6 +6,7 @@
 
 use std::process::Stdio;
 
+use secrecy::{ExposeSecret, SecretString};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -24,8 +25,15 @@ pub(super) struct Into {
     pub(super) into: Option<String>,
 }
 
+/// A token on its way, with what it is for; only the token is secret.
+pub(super) struct Parcel {
+    pub(super) id: String,
+    pub(super) token: SecretString,
+    pub(super) tags: Vec<(&'static str, String)>,
+}
+
 impl Into {
-    /// Prints the token once, or hands it to the command; revokes it where that fails.
+    /// Prints a token that was made here once, or hands it to the command; revokes it where that fails.
     pub(super) async fn deliver(
         &self,
         app: &App,
@@ -34,35 +42,50 @@ impl Into {
         created: &CreatedToken,
     ) -> Result<(), Failure> {
         let id = &created.record.id;
+        let (token, tags) = (created.token.expose().to_owned().into(), tags(&created.record));
+        let reason = Some("its delivery failed".to_owned());
+        let revoke = async || match app.revoke_token(context, who, id, reason).await {
+            Ok(_) => Ok(()),
+            Err(refusal) => Err(refusal.to_string()),
+        };
+        self.pass_on(&Parcel { id: id.to_string(), token, tags }, revoke).await
+    }
+
+    /// Prints a token once, or hands it to the command; ends it by `revoke` where that fails.
+    pub(super) async fn pass_on(
+        &self,
+        parcel: &Parcel,
+        revoke: impl AsyncFnOnce() -> Result<(), String>,
+    ) -> Result<(), Failure> {
+        let id = &parcel.id;
         let Some(command) = &self.into else {
             eprintln!("the token is shown now and never again; its id is {id}");
-            println!("{}", created.token.expose());
+            println!("{}", parcel.token.expose_secret());
             return Ok(());
         };
-        let Err(why) = hand_over(command, created).await else {
+        let Err(why) = hand_over(command, parcel).await else {
             eprintln!("token {id} was handed to the command");
             return Ok(());
         };
-        let reason = Some("its delivery failed".to_owned());
-        let end = match app.revoke_token(context, who, id, reason).await {
-            Ok(_) => format!("token {id} was revoked"),
-            Err(refusal) => format!("token {id} could NOT be revoked, do it by hand ({refusal})"),
+        let end = match revoke().await {
+            Ok(()) => format!("token {id} was revoked"),
+            Err(error) => format!("token {id} could NOT be revoked, do it by hand ({error})"),
         };
         Err(Failure::Told(format!("{why}; {end}")))
     }
 }
 
-async fn hand_over(command: &str, created: &CreatedToken) -> Result<(), String> {
+async fn hand_over(command: &str, parcel: &Parcel) -> Result<(), String> {
     let mut child = Command::new("sh")
         .args(["-c", command])
-        .envs(tags(&created.record))
+        .envs(parcel.tags.clone())
         .stdin(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| format!("the command could not be started: {error}"))?;
     let Some(mut stdin) = child.stdin.take() else { return Err("the command has no standard input".to_owned()) };
     let written = async {
-        stdin.write_all(created.token.expose().as_bytes()).await?;
+        stdin.write_all(parcel.token.expose_secret().as_bytes()).await?;
         stdin.shutdown().await
     }
     .await;

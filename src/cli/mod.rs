@@ -6,6 +6,7 @@
 mod access;
 mod bind;
 mod check;
+mod claim;
 mod dev;
 mod drill;
 mod generate;

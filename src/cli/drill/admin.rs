@@ -8,9 +8,10 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::{Client, RequestBuilder};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use url::{Host, Url};
+use url::Url;
 
 use crate::cli::Failure;
+use crate::cli::claim::is_safe;
 use crate::domain::ids::AppName;
 
 /// What canaries are called, in the audit trail and in the list of tokens.
@@ -41,7 +42,7 @@ pub(super) struct DrillApp {
 
 impl Admin {
     pub(super) fn new(url: &Url, token: SecretString, http: Client) -> Result<Self, Failure> {
-        if url.scheme() != "https" && !(url.scheme() == "http" && is_this_machine(url)) {
+        if !is_safe(url) {
             let what = "--admin: an operator's token goes over https, or to this machine; not to";
             return Err(Failure::Told(format!("{what} {url}")));
         }
@@ -127,15 +128,6 @@ impl Admin {
 fn named_twice(urls: &[Url]) -> Option<&Url> {
     let mut seen = HashSet::new();
     urls.iter().find(|url| !seen.insert(*url))
-}
-
-fn is_this_machine(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 #[cfg(test)]

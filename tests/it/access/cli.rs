@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{audit, listed, standing, works};
+use super::{approved, audit, listed, standing, works};
 use crate::gateway::Gateway;
 
 fn ask(gateway: &Gateway, more: &[&str]) -> (i32, String, String) {
@@ -36,10 +36,11 @@ async fn the_whole_flow_by_command_line() {
     assert_eq!(code, 0, "{errors}");
     let link = link.trim();
     assert!(link.starts_with(&format!("{}/claim/", gateway.public)), "{link}");
-    let (code, token, errors) = gateway.run_as("ada", &["access", "claim", link]);
+    let secret = link.rsplit('/').next().unwrap();
+    let (code, token, errors) = gateway.run_as("ada", &["access", "claim", secret]);
     assert!(code == 0 && errors.contains("shown now and never again"), "{errors}");
     assert_eq!(works(&gateway, token.trim()).await, 200);
-    let (code, printed, errors) = gateway.run_as("ada", &["access", "claim", link]);
+    let (code, printed, errors) = gateway.run_as("ada", &["access", "claim", secret]);
     assert!(code == 1 && printed.is_empty() && errors.contains("claim_invalid"), "{errors}");
 
     let token_id = token.trim().split('_').nth(2).unwrap();
@@ -94,6 +95,48 @@ async fn a_token_goes_into_a_command_and_nowhere_else() {
     let nothing = ["--test", "--into", "/nowhere/store-secret"];
     let (code, _, errors) = ask(&gateway, &nothing);
     assert!(code == 1 && errors.contains("was revoked"), "{errors}");
+}
+
+#[tokio::test]
+async fn a_whole_link_is_claimed_from_a_machine_without_a_configuration() {
+    let gateway = Gateway::start().await;
+    let file = gateway.dir().join("secret");
+    let claim = |link: &str, command: &str| {
+        gateway.run(&["access", "--config", "/nowhere/vestibule.toml", "claim", link, "--into", command])
+    };
+    let (link, _) = approved(&gateway).await;
+    let store = format!("cat > {0}; env > {0}.env", file.display());
+    let (code, printed, errors) = claim(&link, &store);
+    assert!(code == 0 && printed.is_empty() && errors.contains("was handed to the command"), "{errors}");
+    let token = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(works(&gateway, &token).await, 200);
+    let tags = std::fs::read_to_string(format!("{}.env", file.display())).unwrap();
+    let id = token.split('_').nth(2).unwrap();
+    let made = listed(&gateway, id).await;
+    let text = |field: &str| made[field].as_str().unwrap().to_owned();
+    let scopes: Vec<&str> = made["scopes"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    for (name, value) in [
+        ("TOKEN_ID", id.to_owned()),
+        ("APP", text("app")),
+        ("WORKFLOW", text("workflow")),
+        ("OWNER", text("owner")),
+        ("ENVIRONMENT", text("environment")),
+        ("EXPIRES_AT", text("expiresAt")),
+        ("SCOPES", scopes.join(" ")),
+    ] {
+        let tag = format!("VESTIBULE_{name}={value}");
+        assert!(tags.lines().any(|line| line == tag), "{tag}");
+    }
+    let (code, _, errors) = claim(&link, &store);
+    assert!(code == 1 && errors.contains("claim_invalid"), "{errors}");
+
+    let (link, _) = approved(&gateway).await;
+    let (code, _, errors) = claim(&link, "exit 3");
+    assert!(code == 1 && errors.contains("the command failed") && errors.contains("was revoked"), "{errors}");
+    let lost = errors.split_whitespace().find(|word| word.len() == 16).unwrap();
+    assert!(listed(&gateway, lost).await["revokedAt"].is_string(), "it was given back");
+    let (code, _, errors) = claim("http://files.example.com/claim/x", "cat");
+    assert!(code == 1 && errors.contains("over https"), "{errors}");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use crate::gateway::Gateway;
 async fn the_snippets_about_access_run() {
     let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/identity.md")).unwrap();
     let mut script = String::from("set -euo pipefail\n");
-    for name in ["access", "claim", "into", "changes", "rotate", "review"] {
+    for name in ["access", "claim", "into", "claim-into", "changes", "rotate", "review"] {
         let open = format!("```sh {name}\n");
         let (_, rest) = guide.split_once(&open).unwrap_or_else(|| panic!("docs/identity.md has no snippet '{name}'"));
         script.push_str(&format!("echo '== {name}' >&2\n{}", rest.split("```").next().unwrap()));
