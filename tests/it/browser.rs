@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use crate::gateway::{Gateway, edited_policies};
 use crate::harness;
-use crate::http_errors::send;
+use crate::http_errors::{assert_problem, send};
 use crate::identity_provider::{Provider, node};
 
 /// The page with these settings.
@@ -75,15 +75,21 @@ async fn an_analyst_uploads_and_downloads_in_a_browser_that_holds_no_secret() {
         assert!(!api || request["proof"] == true, "every request to the gateway is proven: {request}");
         assert!(request["authorization"].is_null() || request["authorization"] == "DPoP", "{request}");
     }
-    // Whoever takes a token out of the browser's memory has nothing: without the key it opens nothing.
+    // Past the end of what it had, the page went to the provider and back before it asked the gateway for anything.
+    let renewed: Vec<&str> = seen["renewed"].as_array().unwrap().iter().map(|url| url.as_str().unwrap()).collect();
+    let back = renewed.iter().position(|url| url.starts_with(&format!("{origin}/?"))).expect("it came back");
+    assert!(renewed[..back].iter().any(|url| url.starts_with(&provider.issuer)), "{renewed:?}");
+    assert!(!renewed[..back].iter().any(|url| url.starts_with(&gateway.public)), "{renewed:?}");
+    // Whoever takes a token out of the browser's memory has nothing: without the key it opens nothing. These are in force:
+    // the one that was given back at the logout was used for nothing else.
     let tokens: BTreeSet<&str> =
         seen["tokens"].as_array().unwrap().iter().map(|token| token.as_str().unwrap()).collect();
-    assert!(!tokens.is_empty());
+    assert_eq!(tokens.len(), 2, "of the first login, and of the renewal");
     for token in tokens {
         for scheme in ["Bearer", "DPoP"] {
             let stolen = gateway.http.get(format!("{}/objects", gateway.public));
             let answer = send(stolen.header("authorization", format!("{scheme} {token}"))).await;
-            assert_eq!(answer.status, 401, "{scheme}: {}", answer.body);
+            assert_problem(&answer, 401, "dpop_proof_invalid");
         }
     }
     // The trail names the person.
@@ -91,6 +97,8 @@ async fn an_analyst_uploads_and_downloads_in_a_browser_that_holds_no_secret() {
     let entries = page["entries"].as_array().unwrap();
     let of_person = |action: &str| entries.iter().any(|entry| entry["action"] == action && entry["user"] == "analyst");
     assert!(of_person("requestUpload") && of_person("requestDownload"), "{page}");
+    let given_back: Vec<&Value> = entries.iter().filter(|entry| entry["action"] == "revokeToken").collect();
+    assert_eq!((given_back.len(), given_back[0]["user"].as_str()), (1, Some("analyst")), "{page}");
 }
 
 fn origin_of(url: &str) -> String {

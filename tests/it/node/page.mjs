@@ -1,5 +1,5 @@
 // An analyst at the page of examples/analyst-page, in a real Chromium, driven by playwright-core.
-// Input: {chromium, page, user, file, gateway, origins}; prints what was seen.
+// Input: {chromium, page, user, file, gateway}; prints what was seen.
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { chromium } from 'playwright-core';
@@ -9,13 +9,14 @@ const browser = await chromium.launch({
   executablePath: input.chromium,
   args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
 });
-const seen = { requests: [], tokens: [], errors: [] };
+const seen = { requests: [], visited: [], tokens: [], errors: [] };
 try {
   const context = await browser.newContext({ acceptDownloads: true });
   const page = await context.newPage();
   page.setDefaultTimeout(60_000);
   page.on('pageerror', (error) => seen.errors.push(String(error)));
   page.on('request', async (request) => {
+    seen.visited.push(request.url());
     const headers = await request.allHeaders().catch(() => ({}));
     seen.requests.push({ method: request.method(), url: request.url(), authorization: headers.authorization?.split(' ')[0], proof: Boolean(headers.dpop) });
     if (request.url().startsWith(input.gateway) && headers.authorization) seen.tokens.push(headers.authorization.split(' ')[1]);
@@ -64,6 +65,21 @@ try {
     local: Object.keys(localStorage), session: Object.keys(sessionStorage), cookies: document.cookie,
     databases: (await indexedDB.databases()).map(({ name }) => name),
   }));
+  // The clock of this page, and not of the next one, goes past the end of both tokens: it sends the person to the provider
+  // and does nothing else; the session there gives another id_token unasked.
+  await page.evaluate(() => {
+    const now = Date.now.bind(Date);
+    Date.now = () => now() + 3_600_000;
+  });
+  const until = seen.visited.length;
+  await page.locator('#file').setInputFiles(input.file);
+  await page.getByRole('button', { name: 'Upload' }).click();
+  await status(`Logged in as ${input.user}.`);
+  seen.renewed = seen.visited.slice(until);
+  await page.locator('#file').setInputFiles(input.file);
+  await page.getByRole('button', { name: 'Upload' }).click();
+  await status('can be downloaded.');
+
   // A reload forgets everything; the person's session at the provider brings it back without a password.
   await page.reload();
   await page.locator('#status', { hasText: 'Not logged in.' }).waitFor();
