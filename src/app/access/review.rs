@@ -177,3 +177,48 @@ fn findings(
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::bytes::Sha256Digest;
+    use crate::domain::principal::Environment;
+
+    /// What is remarkable about a token, made and last used so many hours before now.
+    fn of(made: i64, used: Option<i64>, query: ReviewQuery) -> Vec<Finding> {
+        let policies = concat!(env!("CARGO_MANIFEST_DIR"), "/policies");
+        let policies = PolicySet::load(std::path::Path::new(policies)).unwrap();
+        let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+        let before = |hours| now - SignedDuration::from_hours(hours);
+        let holder = TokenHolder::Workflow {
+            app: "where2eat".parse().unwrap(),
+            workflow: "menu-import".parse().unwrap(),
+            owner: "marketing".parse().unwrap(),
+            environment: Environment::Live,
+            scopes: Vec::new(),
+            subject: None,
+        };
+        let (id, hash) = ("AAAAAAAAAAAAAAAA".parse().unwrap(), Sha256Digest::of(b"token"));
+        let end = now + SignedDuration::from_hours(24 * 300);
+        let record = TokenRecord {
+            last_used_at: used.map(before),
+            ..TokenRecord::new(id, hash, holder, before(made), Some(end))
+        };
+        findings(&policies, &record, None, query, now)
+    }
+
+    #[test]
+    fn a_token_is_unused_from_the_last_of_the_days_on_and_not_before() {
+        let (day, old, usual) = (24, 24 * 200, ReviewQuery::default());
+        assert_eq!(usual.unused_days, 90);
+        assert_eq!(of(old, Some(89 * day), usual), []);
+        assert_eq!(of(old, Some(90 * day - 1), usual), []);
+        assert_eq!(of(old, Some(90 * day), usual), [Finding::Unused]);
+        assert_eq!(of(old, Some(0), usual), [], "its age alone is nothing");
+        assert_eq!(of(89 * day, None, usual), []);
+        assert_eq!(of(90 * day - 1, None, usual), []);
+        assert_eq!(of(90 * day, None, usual), [Finding::NeverUsed]);
+        let week = ReviewQuery { unused_days: 7, ..usual };
+        assert_eq!((of(old, Some(6 * day), week), of(old, Some(7 * day), week)), (vec![], vec![Finding::Unused]));
+    }
+}
