@@ -1,7 +1,7 @@
 //! Mutilated tokens, and secrets that are tried for a known id.
 //!
 //! Comparison in constant time is shown by construction, not by a stopwatch: what a request presents is hashed as a whole,
-//! and two digests are compared by `subtle`; the only comparison of a token in the program is the one that is named here.
+//! and two digests are compared by `subtle`; the places where the program does that are those that are named here.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -138,17 +138,41 @@ async fn reports(gateway: &Gateway) -> Vec<serde_json::Value> {
     entries.filter(|entry| entry["action"] == "wrongSecret").cloned().collect()
 }
 
+/// Where something that a request shows is compared with what the gateway knows, and how.
+const COMPARED: [(&str, &str); 5] = [
+    ("domain/binding.rs", "self.0.ct_eq(&other.0).into()"),
+    ("identity/dpop/nonce.rs", "ConstantTimeEq::ct_eq(own, &tag(key, time)[..])"),
+    ("identity/dpop/proof.rs", "hash.as_bytes().ct_eq(own.as_bytes())"),
+    ("identity/token.rs", "self.hash.0.ct_eq(&record.hash.0).into()"),
+    ("worker/events/push/eventgrid.rs", "key.0.ct_eq(&presented.0)"),
+];
+
 #[test]
-fn secrets_are_compared_as_digests_in_constant_time_in_one_place() {
-    let top = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/identity");
-    let text = std::fs::read_to_string(top.join("token.rs")).unwrap();
-    assert!(text.contains("self.hash.0.ct_eq(&record.hash.0).into()"));
-    for entry in std::fs::read_dir(&top).unwrap() {
-        let path = entry.unwrap().path();
-        let Ok(text) = std::fs::read_to_string(&path) else { continue };
-        let code = text.split("#[cfg(test)]").next().unwrap();
-        for plain in ["hash ==", "hash !=", ".hash.eq("] {
-            assert!(!code.contains(plain), "{}: {plain}", path.display());
+fn secrets_are_compared_in_constant_time_in_known_places_and_hashes_nowhere_else() {
+    let top = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut directories, mut found) = (vec![top.clone()], BTreeSet::new());
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+                continue;
+            }
+            let Some(name) = path.strip_prefix(&top).unwrap().to_str().filter(|name| name.ends_with(".rs")) else {
+                continue;
+            };
+            let text = std::fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap();
+            for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+                if line.contains("ct_eq(") {
+                    let known = COMPARED.iter().find(|(file, how)| *file == name && line.contains(how));
+                    found.insert(*known.unwrap_or_else(|| panic!("{name}: {line}")));
+                }
+                for plain in ["hash == ", "hash != ", ".hash.eq(", "secret == ", "secret != "] {
+                    assert!(!line.contains(plain), "{name}: {line}");
+                }
+            }
         }
     }
+    assert_eq!(found, BTreeSet::from(COMPARED));
 }
