@@ -5,13 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::gateway::{Gateway, edited_policies};
+use crate::gateway::{Gateway, PATIENCE, edited_policies};
 use crate::harness;
-use crate::http_errors::{assert_problem, send};
+use crate::http_errors::{Answer, assert_problem, send};
+use crate::identity_provider::{Provider, trusting};
 
 const ROLES: [&str; 4] = ["viewer", "reviewer", "provisioner", "admin"];
 
@@ -53,21 +55,52 @@ async fn every_route_answers_every_role_as_the_document_says() {
         assert_eq!((status, &made["roles"]), (201, &json!([role])), "{made}");
         tokens.insert(role, made["token"].as_str().unwrap().to_owned());
     }
+    judge(&gateway, &tokens).await;
+    // Each refusal of a known operator has its record.
+    let (_, page) = gateway.admin_get("/admin/audit?limit=1000").await;
+    let refused = page["entries"].as_array().unwrap().iter();
+    let refused =
+        refused.filter(|entry| entry["reason"] == "role_insufficient" && entry["operator"] == "viewer").count();
+    assert_eq!(refused, rows().values().filter(|outcomes| outcomes[0] == "403").count());
+}
+
+#[tokio::test]
+async fn operators_of_the_certified_provider_may_what_their_groups_say() {
+    let provider = Provider::shared();
+    let gateway = trusting(&provider, edited_policies(&[])).await;
+    let mut tokens = BTreeMap::new();
+    for role in ROLES {
+        tokens.insert(role, provider.id_token(&format!("operator-{role}"), "operators").await);
+    }
+    judge(&gateway, &tokens).await;
+    let (_, page) = gateway.admin_get("/admin/audit?limit=1000").await;
+    let refused =
+        |entry: &&Value| entry["reason"] == "role_insufficient" && entry["operator"] == "company:operator-viewer";
+    let refused = page["entries"].as_array().unwrap().iter().filter(refused).count();
+    assert_eq!(refused, rows().values().filter(|outcomes| outcomes[0] == "403").count());
+    // Whoever is in no group that counts may not even look.
+    let nobody = provider.id_token("operator-none", "operators").await;
+    for (route, outcomes) in rows().into_iter().filter(|(_, outcomes)| outcomes[0] != "open") {
+        let answer = send(request(&gateway, &route).bearer_auth(&nobody)).await;
+        assert_eq!((answer.status, &answer.body["code"]), (403, &json!("role_insufficient")), "{route} {outcomes:?}");
+    }
+}
+
+/// A request for this route, with ids that nothing has: whoever may act hears that, or that the body is wrong, and nothing is
+/// changed.
+fn request(gateway: &Gateway, route: &str) -> RequestBuilder {
+    let (method, path) = route.split_once(' ').unwrap();
+    let address = format!("{}{}", gateway.admin, path.replace("{id}", "none").replace("{purpose}", "none"));
+    let request = gateway.http.request(Method::from_bytes(method.as_bytes()).unwrap(), &address);
+    if method == "POST" { request.json(&json!({})) } else { request }
+}
+
+/// Asks for everything as everybody, and compares with the document.
+async fn judge(gateway: &Gateway, tokens: &BTreeMap<&str, String>) {
     for (route, outcomes) in rows() {
-        let (method, path) = route.split_once(' ').unwrap();
-        // Ids that nothing has: whoever may act hears that, or that the body is wrong, and nothing is changed.
-        let address = format!("{}{}", gateway.admin, path.replace("{id}", "none").replace("{purpose}", "none"));
-        let request = |token: Option<&str>| {
-            let request = gateway.http.request(Method::from_bytes(method.as_bytes()).unwrap(), &address);
-            let request = if method == "POST" { request.json(&json!({})) } else { request };
-            match token {
-                Some(token) => request.bearer_auth(token),
-                None => request,
-            }
-        };
-        let anonymous = send(request(None)).await;
+        let anonymous = send(request(gateway, &route)).await;
         for (role, outcome) in ROLES.into_iter().zip(&outcomes) {
-            let answer = send(request(Some(&tokens[role]))).await;
+            let answer = send(request(gateway, &route).bearer_auth(&tokens[role])).await;
             match outcome.as_str() {
                 "403" => {
                     assert_problem(&answer, 403, "role_insufficient");
@@ -89,12 +122,6 @@ async fn every_route_answers_every_role_as_the_document_says() {
             _ => assert_problem(&anonymous, 401, "token_missing"),
         }
     }
-    // Each refusal of a known operator has its record.
-    let (_, page) = gateway.admin_get("/admin/audit?limit=1000").await;
-    let refused = page["entries"].as_array().unwrap().iter();
-    let refused =
-        refused.filter(|entry| entry["reason"] == "role_insufficient" && entry["operator"] == "viewer").count();
-    assert_eq!(refused, rows().values().filter(|outcomes| outcomes[0] == "403").count());
 }
 
 #[tokio::test]
@@ -128,23 +155,58 @@ async fn only_an_admin_makes_and_ends_operators() {
     assert!(gateway.run(&["token", "list"]).1.contains("operator ops-d (reviewer)"));
 }
 
-#[tokio::test]
-async fn a_release_waits_for_as_many_reviewers_as_the_app_asks_for() {
+/// Two reviewers of a gateway where releases of `where2eat` need both.
+async fn with_two_reviewers() -> (Gateway, Vec<String>) {
     let asked = ("apps/where2eat.toml", "prefix = ", "release_approvals = 2\nprefix = ");
     let gateway = Gateway::start_in(edited_policies(&[asked]), &[]).await;
-    let issued = gateway.request_jpeg(&harness::eicar()).await;
-    assert_eq!(gateway.put(&issued, harness::eicar()).await, 200);
-    let id = issued["objectId"].as_str().unwrap();
-    gateway.wait_for(id, "quarantined").await;
     let mut reviewers = Vec::new();
     for name in ["reviewer-a", "reviewer-b"] {
         let (_, made) = gateway.admin_post("/admin/tokens", json!({ "operator": name, "roles": ["reviewer"] })).await;
         reviewers.push(made["token"].as_str().unwrap().to_owned());
     }
-    let release = async |reviewer: &str| {
-        let request = gateway.http.post(format!("{}/admin/objects/{id}/release", gateway.admin)).bearer_auth(reviewer);
-        send(request.json(&json!({ "reason": "false alarm, checked" }))).await
+    (gateway, reviewers)
+}
+
+async fn release(gateway: &Gateway, id: &str, reviewer: &str) -> Answer {
+    let request = gateway.http.post(format!("{}/admin/objects/{id}/release", gateway.admin)).bearer_auth(reviewer);
+    send(request.json(&json!({ "reason": "false alarm, checked" }))).await
+}
+
+#[tokio::test]
+async fn an_approval_is_for_the_object_as_it_was_and_void_once_it_has_changed() {
+    let (gateway, reviewers) = with_two_reviewers().await;
+    let id = gateway.visible_jpeg(&harness::fixture("menu.jpg")).await;
+    let hold = async || {
+        let body = json!({ "kind": "app", "id": "where2eat", "reason": "a leak", "contain": true, "block": false });
+        let (status, revocation) = gateway.admin_post("/admin/revocations", body).await;
+        assert_eq!(status, 201, "{revocation}");
+        gateway.wait_for(&id, "quarantined").await;
+        // Until it is done it holds again what is put back.
+        let path = format!("/admin/revocations/{}", revocation["revocationId"].as_str().unwrap());
+        let started = Instant::now();
+        while gateway.admin_get(&path).await.1["containedAt"].is_null() {
+            assert!(started.elapsed() < PATIENCE, "it is never done\n{}", gateway.log());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     };
+    hold().await;
+    assert_eq!(release(&gateway, &id, &reviewers[0]).await.status, 202);
+    assert_eq!(release(&gateway, &id, &reviewers[1]).await.status, 200);
+    gateway.wait_for(&id, "visible").await;
+    hold().await;
+    let waiting = release(&gateway, &id, &reviewers[1]).await;
+    assert_eq!((waiting.status, &waiting.body["approvedBy"]), (202, &json!(["reviewer-b"])), "{}", waiting.body);
+    assert_eq!(release(&gateway, &id, &reviewers[0]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_release_waits_for_as_many_reviewers_as_the_app_asks_for() {
+    let (gateway, reviewers) = with_two_reviewers().await;
+    let issued = gateway.request_jpeg(&harness::eicar()).await;
+    assert_eq!(gateway.put(&issued, harness::eicar()).await, 200);
+    let id = issued["objectId"].as_str().unwrap();
+    gateway.wait_for(id, "quarantined").await;
+    let release = async |reviewer: &str| release(&gateway, id, reviewer).await;
     for _ in 0..2 {
         let waiting = release(&reviewers[0]).await;
         assert_eq!((waiting.status, &waiting.body["approvalsNeeded"]), (202, &json!(2)), "{}", waiting.body);
