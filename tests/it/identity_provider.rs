@@ -5,6 +5,7 @@
 //! gateway through `oauth4webapi`, which refuses answers that do not follow the standards.
 
 mod client;
+mod outage;
 mod silence;
 
 pub use client::RESOURCE;
@@ -63,6 +64,30 @@ impl Provider {
     pub async fn rotate(&self, forget: bool) {
         assert!(self.own.is_some(), "the keys of the shared provider stay");
         self.ask("rotate", json!({ "forget": forget })).await;
+    }
+
+    /// From now on its keys cannot be read, or can again.
+    pub async fn keys_away(&self, away: bool) {
+        assert!(self.own.is_some(), "the shared provider stays");
+        self.ask("jwks", json!({ "away": away })).await;
+    }
+
+    /// How often its keys were asked for.
+    pub async fn keys_reads(&self) -> u64 {
+        let answer = self.http.get(format!("{}/test/jwks", self.issuer)).send().await.unwrap();
+        let told: Value = answer.json().await.unwrap();
+        told["reads"].as_u64().unwrap()
+    }
+
+    /// An access token of the client `platform` for itself (RFC 6749 section 4.4): no person has logged in.
+    pub async fn clients_own_token(&self, resource: &str) -> String {
+        let form = [("grant_type", "client_credentials"), ("resource", resource)];
+        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let request = self.http.post(format!("{}/token", self.issuer)).body(form);
+        let request = request.basic_auth("platform", Some("the-platform-secret-of-the-tests"));
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let answer: Value = request.send().await.unwrap().json().await.unwrap();
+        answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
     }
 
     async fn ask(&self, what: &str, body: Value) -> Value {
