@@ -389,6 +389,12 @@ pub fn edit_policy(dir: &Path, file: &str, old: &str, new: &str) {
     std::fs::write(&path, text.replace(old, new)).unwrap();
 }
 
+/// Waits until this instant is over: the end that an answer named.
+pub async fn until(instant: jiff::Timestamp) {
+    let left = instant.duration_since(vestibule::clock::Clock::system().now());
+    tokio::time::sleep(Duration::try_from(left).unwrap_or_default() + Duration::from_millis(1)).await;
+}
+
 /// Status and JSON body of an answer; `null` for an empty one.
 pub async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
     let response = request.send().await.unwrap();

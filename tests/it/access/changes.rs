@@ -1,11 +1,9 @@
 //! Other scopes for a token go through the same door: asked for, decided, claimed; then the old one ends.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::{Person, audit, claim, listed, works};
-use crate::gateway::{Gateway, edited_policies};
+use crate::gateway::{Gateway, edited_policies, until};
 
 async fn token(gateway: &Gateway) -> Value {
     let body = json!({ "app": "where2eat", "workflow": "menu-import", "scopes": ["storage:*:where2eat:write"],
@@ -21,7 +19,7 @@ fn change(old: &Value) -> Value {
 
 #[tokio::test]
 async fn claiming_a_change_gives_the_new_token_and_ends_the_old_one_after_the_window() {
-    let edits = [("access.toml", "change_window = \"24h\"", "change_window = \"3s\"")];
+    let edits = [("access.toml", "change_window = \"24h\"", "change_window = \"5s\"")];
     let gateway = Gateway::start_in(edited_policies(&edits), &[]).await;
     let (ada, bob) = (Person::called(&gateway, "ada").await, Person::called(&gateway, "bob").await);
     let old = token(&gateway).await;
@@ -49,7 +47,7 @@ async fn claiming_a_change_gives_the_new_token_and_ends_the_old_one_after_the_wi
     assert_eq!(gateway.post_as(old["token"].as_str().unwrap(), "/request-upload", upload.clone()).await.0, 201);
     let (status, problem) = gateway.post_as(new, "/request-upload", upload).await;
     assert_eq!((status, problem["code"].as_str()), (403, Some("scope_insufficient")), "{problem}");
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    until(claimed["replacedUntil"].as_str().unwrap().parse().unwrap()).await;
     assert_eq!((works(&gateway, old["token"].as_str().unwrap()).await, works(&gateway, new).await), (401, 200));
 }
 

@@ -79,10 +79,18 @@ async fn a_token_goes_into_a_command_and_nowhere_else() {
     let read = |end: &str| std::fs::read_to_string(format!("{path}.{end}")).unwrap();
     assert!(!errors.contains(&token) && !read("args").contains("vst_test_") && !read("env").contains("vst_test_"));
     let id = token.split('_').nth(2).unwrap();
-    for tag in
-        [format!("VESTIBULE_TOKEN_ID={id}"), "VESTIBULE_OWNER=marketing".into(), "VESTIBULE_APP=where2eat".into()]
-    {
-        assert!(read("env").contains(&tag), "{tag}");
+    let end = listed(&gateway, id).await["expiresAt"].as_str().unwrap().to_owned();
+    for (tag, value) in [
+        ("TOKEN_ID", id),
+        ("EXPIRES_AT", &end),
+        ("APP", "where2eat"),
+        ("WORKFLOW", "menu-export"),
+        ("OWNER", "marketing"),
+        ("ENVIRONMENT", "test"),
+        ("SCOPES", "storage:*:where2eat:read"),
+    ] {
+        let line = format!("VESTIBULE_{tag}={value}");
+        assert!(read("env").lines().any(|own| own == line), "{line}");
     }
 
     let (_, id, _) = ask(&gateway, &[]);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{audit, in_days, listed, works};
-use crate::gateway::{Gateway, PATIENCE};
+use crate::gateway::{Gateway, PATIENCE, until};
 use crate::http_errors::send;
 
 async fn token(gateway: &Gateway) -> Value {
@@ -67,11 +67,11 @@ async fn both_work_for_the_window_and_use_of_the_old_one_is_reported() {
 async fn the_old_token_dies_with_the_window() {
     let gateway = Gateway::start().await;
     let old = token(&gateway).await;
-    let (status, new) = rotate(&gateway, &old, json!({ "window": "2s", "expiresAt": null })).await;
+    let (status, new) = rotate(&gateway, &old, json!({ "window": "5s", "expiresAt": null })).await;
     assert_eq!(status, 201, "{new}");
     let secret = old["token"].as_str().unwrap();
     assert_eq!(works(&gateway, secret).await, 200);
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    until(new["replacedUntil"].as_str().unwrap().parse().unwrap()).await;
     let (status, problem) = gateway.post_as(secret, "/request-upload", json!({})).await;
     assert_eq!((status, problem["code"].as_str()), (401, Some("token_expired")), "{problem}");
     assert_eq!(works(&gateway, new["token"].as_str().unwrap()).await, 200);

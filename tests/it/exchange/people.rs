@@ -4,7 +4,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::{Value, json};
 
 use super::{ACCESS_TOKEN, Bench, ID_TOKEN, part, photo, refused, text, token};
-use crate::gateway::edited_policies;
+use crate::gateway::{edited_policies, until};
 use crate::http_errors::{assert_problem, send};
 use crate::oidc::provider::Key;
 use crate::possession::Client;
@@ -36,6 +36,9 @@ async fn an_id_token_is_exchanged_for_a_signed_token_of_the_app_that_works_until
     assert_eq!((claims["sub"].as_str(), claims["client_id"].as_str()), (Some("anna"), Some("where2eat/page")));
     assert_eq!((claims["jti"].as_str(), claims["scope"].as_str()), (answer.body["token_id"].as_str(), Some(MOST)));
     assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 600);
+    let issued_at: jiff::Timestamp = text(&answer, "issued_at").parse().unwrap();
+    assert_eq!(claims["iat"].as_i64(), Some(issued_at.as_second()), "RFC 3339 in the answer, seconds in the claims");
+    assert!((Bench::now() - 60..=Bench::now()).contains(&issued_at.as_second()), "{issued_at}");
 
     let (status, issued) = bench.gateway.post_as(&own, "/request-upload", photo()).await;
     assert_eq!(status, 201, "{issued}");
@@ -127,18 +130,14 @@ async fn a_token_never_outlives_what_was_asked_the_manifest_or_the_assertion() {
     let left = life(90, &[("ttl", "200")]).await;
     assert!((80..=90).contains(&left), "{left}: what the assertion has left");
 
-    let short = token(&bench.exchange(&bench.id_token(|_| ()), &[("ttl", "2")]).await);
+    let answer = bench.exchange(&bench.id_token(|_| ()), &[("ttl", "5")]).await;
+    let short = token(&answer);
+    assert_eq!(answer.body["expires_in"], 5);
     assert_eq!(bench.gateway.post_as(&short, "/request-upload", photo()).await.0, 201);
-    let started = std::time::Instant::now();
-    loop {
-        let (status, body) = bench.gateway.post_as(&short, "/request-upload", photo()).await;
-        if status == 401 {
-            assert_eq!(body["code"], "token_expired");
-            break;
-        }
-        assert!(started.elapsed().as_secs() < 20, "the token does not end");
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+    let begun: jiff::Timestamp = text(&answer, "issued_at").parse().unwrap();
+    until(begun + std::time::Duration::from_secs(5)).await;
+    let (status, body) = bench.gateway.post_as(&short, "/request-upload", photo()).await;
+    assert_eq!((status, body["code"].as_str()), (401, Some("token_expired")), "{body}");
 }
 
 #[tokio::test]
