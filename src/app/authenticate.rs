@@ -1,10 +1,12 @@
 //! Who presents this token?
 
+use std::time::Instant;
+
 use crate::domain::admin::{AdminAct, AdminRole};
 use crate::domain::audit::AuditAction;
 use crate::domain::principal::{Operator, Principal};
 use crate::domain::refusal::{Reason, Refusal};
-use crate::identity::{AuthError, Authenticated, Evidence};
+use crate::identity::{AuthError, Authenticated, Evidence, MAX_AGE};
 
 use super::failure::Refused;
 use super::{App, RequestContext};
@@ -25,6 +27,28 @@ impl App {
             Err(AuthError::Unproven(who, refusal)) => Err(self.refuse_known(context, &who, refusal).await),
             Err(error) => Err(self.refuse_anonymous(context, refusal(error)).await),
         }
+    }
+
+    /// Whether the workflow's token is still in force, where time has passed since it was authenticated.
+    ///
+    /// # Errors
+    /// `token_revoked`, not yet recorded; `database_unavailable` where nobody could look.
+    pub async fn still_holds(&self, who: &Principal) -> Result<(), Refusal> {
+        match self.authenticator.holder_in_force(&who.token).await? {
+            Some(_) => Ok(()),
+            None => {
+                let detail = "The token was revoked or has ended while the request was on its way.";
+                Err(Refusal::new(Reason::TokenRevoked, detail))
+            }
+        }
+    }
+
+    /// The same after a commit for which the request may have waited; costs nothing where it has not.
+    ///
+    /// # Errors
+    /// As for [`App::still_holds`].
+    pub(super) async fn still_holds_since(&self, begun: Instant, who: &Principal) -> Result<(), Refusal> {
+        if begun.elapsed() > MAX_AGE { self.still_holds(who).await } else { Ok(()) }
     }
 
     /// The operator who holds this admin token, or for whom a trusted issuer vouches with it.

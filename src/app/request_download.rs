@@ -4,6 +4,7 @@
 //! that was quarantined or deleted in between makes the record fail, and the decision is taken again.
 
 use std::sync::LazyLock;
+use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -110,6 +111,7 @@ impl App {
         query: Result<DownloadQuery, Refusal>,
         seen: &mut Option<Object>,
     ) -> Result<IssuedDownload, Refusal> {
+        let begun = Instant::now();
         let query = query?;
         for _ in 0..ATTEMPTS {
             let object = self.find_own(who, &query.which).await?;
@@ -147,6 +149,7 @@ impl App {
                     return Err(quotas::refusal(&policies, &object.app, &permit.owner, &met, grant.bytes.size, now));
                 }
             }
+            self.still_holds_since(begun, who).await?;
             let (url, expires_at) = match secret {
                 Some(secret) => {
                     let url = format!("{}/d/{secret}", self.settings.public_url);

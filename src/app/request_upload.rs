@@ -4,6 +4,7 @@
 //! durable record (P3), and nothing is recorded that could not be signed.
 
 use std::sync::{Arc, LazyLock};
+use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 use metrics::Counter;
@@ -77,6 +78,7 @@ impl App {
         idempotency: Option<Idempotency>,
         asked: &mut Asked,
     ) -> Result<IssuedUpload, Refusal> {
+        let begun = Instant::now();
         let request = request?;
         if !self.scanner.is_available() {
             *asked = Asked::Undecided(request.asked_for());
@@ -121,6 +123,7 @@ impl App {
             }
         };
         crate::fault::point("upload.committed").await;
+        self.still_holds_since(begun, who).await?;
         Ok(issued)
     }
 

@@ -4,6 +4,7 @@
 //! may write is the policy's to decide. Tokens are read from headers only; `query.rs` refuses those in an address.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
@@ -17,6 +18,7 @@ use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::scope::Action;
 use crate::identity::Scheme;
 
+use super::asker::Asker;
 use super::possession::{FreshNonce, Shown};
 use super::problem::Problem;
 use super::{context, sunset};
@@ -59,7 +61,7 @@ impl Permission for ReadLimits {
 /// A workflow that holds a permission.
 pub(super) struct Authorized<P> {
     /// Who asks.
-    pub(super) who: std::sync::Arc<Principal>,
+    pub(super) who: Arc<Principal>,
     permission: PhantomData<P>,
 }
 
@@ -90,6 +92,7 @@ impl<P: Permission> FromRequest for Authorized<P> {
                 !who.scopes.iter().any(|scope| scope.action.is_none_or(|own| own == action))
             };
             if let Ok(who) = &result {
+                Asker::Workflow(Arc::clone(who)).note(&request);
                 // The middleware answers cross-origin pages of this app.
                 request.extensions_mut().insert(who.app.clone());
                 if let Some(sunset) = who.sunset {

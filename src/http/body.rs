@@ -1,9 +1,9 @@
 //! JSON bodies: bounded, hashed, and read into a type with an error that names the field.
 //!
 //! The extractor itself never fails: a body that cannot be read is a refusal, and refusals are recorded by the use case
-//! that would have taken it.
+//! that would have taken it. So is one that came so slowly that whoever sends it has been revoked meanwhile.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -14,6 +14,8 @@ use serde::de::DeserializeOwned;
 
 use crate::domain::bytes::Sha256Digest;
 use crate::domain::refusal::{Reason, Refusal};
+
+use super::asker;
 
 /// How long a whole body may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,12 +37,19 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let json = is_json(request);
         let bytes = read(request, payload);
+        let request = request.clone();
         async move {
+            let begun = Instant::now();
             let bytes = match bytes.await {
                 Ok(bytes) => bytes,
                 Err(refusal) => return Ok(Self { parsed: Err(refusal), digest: None }),
             };
             let digest = Some(Sha256Digest::of(&bytes));
+            if begun.elapsed() > asker::PROMPT
+                && let Err(refusal) = asker::look_again(&request).await
+            {
+                return Ok(Self { parsed: Err(refusal), digest });
+            }
             let parsed = if json { parse(&bytes) } else { Err(not_json()) };
             Ok(Self { parsed, digest })
         }

@@ -6,6 +6,7 @@
 mod admin;
 mod admission;
 mod answer;
+mod asker;
 mod auth;
 mod body;
 mod client_certificates;

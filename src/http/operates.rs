@@ -16,7 +16,8 @@ use crate::domain::principal::Operator;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::identity::Scheme;
 
-use super::auth::{missing, presented};
+use super::asker::Asker;
+use super::auth::{self, missing};
 use super::context;
 use super::problem::Problem;
 
@@ -58,7 +59,7 @@ impl<P: AdminPermission> FromRequest for Operates<P> {
         let request = request.clone();
         async move {
             let Some(app) = app else { return Err(Problem::new(missing(), context.request_id)) };
-            let result = match presented(&request, "x-admin-token").and_then(bearer_only) {
+            let result = match presented(&request) {
                 Ok(token) => app.authenticate_operator(token).await,
                 Err(refusal) => Err(refusal),
             };
@@ -69,12 +70,20 @@ impl<P: AdminPermission> FromRequest for Operates<P> {
                 }
             };
             match app.authorise_operator(&context, &who, P::ACT).await {
-                Ok(()) => Ok(Self { who, permission: PhantomData }),
+                Ok(()) => {
+                    Asker::Operator.note(&request);
+                    Ok(Self { who, permission: PhantomData })
+                }
                 Err(refusal) => Err(Problem::new(refusal, context.request_id)),
             }
         }
         .boxed_local()
     }
+}
+
+/// The one token of the request.
+pub(super) fn presented(request: &HttpRequest) -> Result<&str, Refusal> {
+    auth::presented(request, "x-admin-token").and_then(bearer_only)
 }
 
 /// No operator's token is bound to a key.

@@ -23,8 +23,8 @@ const IDLE: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 20;
 /// Objects that are read at a time.
 const PAGE: usize = 200;
-/// After a revocation, how long uploads may still be recorded that were allowed before: half a second until every node knows,
-/// and the longest that a write may wait.
+/// After a revocation, how long uploads may still be recorded that were allowed before: half a second until every node knows, a
+/// tenth of one until a body counts as slow and whoever sends it is looked at again, and the longest that a write may wait.
 const SETTLED: SignedDuration = SignedDuration::from_secs(8);
 /// Before a pass is tried again that could not do everything.
 const PAUSE: SignedDuration = SignedDuration::from_secs(5);

@@ -5,6 +5,7 @@ mod assertions;
 mod headers;
 mod secrets;
 mod signing_key;
+mod slow_body;
 
 use crate::gateway::Gateway;
 use crate::http_errors::{Answer, send};
