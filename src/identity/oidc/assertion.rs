@@ -56,8 +56,6 @@ pub struct Assertion {
     pub issued_at: Timestamp,
     /// Which kind of token it was.
     pub kind: AssertionKind,
-    /// The person's session at the issuer (`sid`), where it is named.
-    pub session: Option<String>,
     /// Whether the issuer is for real or for trying things out.
     pub environment: Environment,
     /// The key that the sender must prove to hold (`cnf.jkt`, RFC 9449): base64url of a SHA-256.

@@ -76,7 +76,6 @@ pub(super) fn check(
         expires_at,
         issued_at,
         kind,
-        session: text(claims, "sid")?,
         environment: config.environment,
         cnf_jkt: confirmation(claims)?,
         roles,

@@ -17,7 +17,7 @@ async fn a_good_id_token_says_who_the_person_is() {
     assert_eq!((said.kind, said.environment), (AssertionKind::IdToken, Environment::Live));
     assert_eq!(said.subject.role.unwrap().as_str(), "clinician");
     assert_eq!((said.subject.user.as_str(), said.subject.project.as_deref()), ("u-7", Some("ward-3")));
-    assert_eq!((said.session.as_deref(), said.cnf_jkt), (Some("s-1"), None));
+    assert_eq!(said.cnf_jkt, None);
     assert_eq!(said.expires_at.as_second(), bench.now() + 600);
     assert!(said.roles.is_empty(), "an app's token makes no operator");
 }
@@ -178,7 +178,6 @@ async fn an_id_token_for_somebody_else_is_refused() {
             ("sub", json!(""), Flaw::Claim("sub")),
             ("sub", json!(7), Flaw::Claim("sub")),
             ("role", json!("No Role"), Flaw::Claim("role")),
-            ("sid", json!("a\nb"), Flaw::Claim("sid")),
             ("cnf", json!({ "x5t#S256": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I" }), Flaw::Confirmation),
             ("cnf", json!({ "jkt": "short" }), Flaw::Confirmation),
             ("cnf", json!({ "jwk": {} }), Flaw::Confirmation),
