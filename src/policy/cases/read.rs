@@ -142,7 +142,7 @@ fn read_asked(file: &File<'_>, section: &mut Section<'_>, own: Draft) -> Option<
         Some("release") => Some(Asked::Release(read_about(section, &own))),
         Some("exchange") => {
             if own.user.is_none() {
-                file.mistake(at, "nobody asks for a token", "add for example user = { id = \"anna\" }");
+                file.mistake(at, "nobody asks for a token", "add for example user = { id = \"u-42\" }");
             }
             section
                 .required_section("request", "request = { actions = [\"read\"], seconds = 900 }")
@@ -181,7 +181,7 @@ fn read_about(section: &mut Section<'_>, own: &Draft) -> About {
 }
 
 fn read_user(mut section: Section<'_>) -> Option<Subject> {
-    let user = section.required("id", "id = \"anna\"", plain);
+    let user = section.required("id", "id = \"u-42\"", plain);
     let role = section.optional("role", text::<RoleName>).map(value);
     let project = section.optional("project", plain).map(value);
     let device = section.optional("device", plain).map(value);
