@@ -59,7 +59,7 @@ fn bash(gateway: &Gateway, blocks: &[&str]) -> String {
 #[test]
 fn what_is_watched_exists_and_every_reason_has_a_runbook() {
     let document = document();
-    for reason in ["`database`", "`scanner`", "`target:…`", "`draining`"] {
+    for reason in ["`database`", "`scanner`", "`target:…`", "`redis`", "`issuer:…`", "`draining`"] {
         assert!(
             document.lines().any(|line| line.starts_with("### ") && line.contains(reason)),
             "no runbook of {reason}"
