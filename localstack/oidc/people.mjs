@@ -32,6 +32,8 @@ const loopback = {
 export const CLIENTS = [
   // A page in a browser: it holds no secret, so PKCE is all that binds the code to it.
   { ...loopback, client_id: 'analyst-page', token_endpoint_auth_method: 'none', id_token_signed_response_alg: 'ES256' },
+  // The same by the name that the example manifest of where2eat lists, for whoever tries out docs/identity.md.
+  { ...loopback, client_id: 'where2eat-page', token_endpoint_auth_method: 'none', id_token_signed_response_alg: 'ES256' },
   // A platform with a server of its own, and so with a secret.
   {
     ...loopback,

@@ -1,6 +1,7 @@
 //! Storage keys that change while the gateway runs: in files of their own, and in its configuration at a SIGHUP.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -15,6 +16,19 @@ fn replace(file: &Path, text: &str) {
     let fresh = file.with_extension("new");
     std::fs::write(&fresh, text).unwrap();
     std::fs::rename(fresh, file).unwrap();
+}
+
+/// Replaces a file by the snippet of docs/identity.md.
+fn by_the_guide(file: &Path, id: &str) {
+    let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/identity.md")).unwrap();
+    let name = "storage-key";
+    let open = format!("```sh {name}\n");
+    let snippet = guide.split_once(&open).and_then(|(_, rest)| rest.split("```").next()).expect("a snippet");
+    let run = Command::new("bash")
+        .args(["-euc", snippet])
+        .envs([("NEW_KEY_ID", id), ("NEW_SECRET", "test"), ("KEY_FILE", file.to_str().unwrap())])
+        .status();
+    assert!(run.unwrap().success(), "{snippet}");
 }
 
 /// A gateway whose keys of this kind lie in a file with these contents.
@@ -61,7 +75,7 @@ async fn an_access_key_in_a_file_is_exchanged_without_a_restart() {
     let inline = "access_key_id = 'test'\nsecret_access_key = 'test'";
     let (gateway, file) = gateway(&setup, inline, "access_key_file", &key("first-key")).await;
     assert!(is_signed_with(&issue(&gateway).await, "first-key"));
-    replace(&file, &key("second-key"));
+    by_the_guide(&file, "second-key");
     let issued = until("with the second key", &gateway, async |issued| is_signed_with(issued, "second-key")).await;
     // The gateway's own calls too.
     assert_eq!(gateway.put(&issued, fixture("menu.jpg")).await, 200);
