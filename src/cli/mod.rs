@@ -8,6 +8,8 @@ mod bind;
 mod check;
 mod claim;
 mod dev;
+#[cfg(test)]
+mod documented;
 mod drill;
 mod generate;
 mod into;
