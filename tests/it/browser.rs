@@ -52,7 +52,7 @@ async fn an_analyst_uploads_and_downloads_in_a_browser_that_holds_no_secret() {
     let seen = node(
         "page.mjs",
         json!({ "chromium": harness::env("VESTIBULE_TEST_CHROMIUM"), "page": format!("{origin}/"), "user": "analyst",
-            "file": file, "gateway": gateway.public }),
+            "file": file, "issuer": provider.issuer, "gateway": gateway.public }),
     )
     .await;
     serving.abort();

@@ -1,5 +1,5 @@
 // An analyst at the page of examples/analyst-page, in a real Chromium, driven by playwright-core.
-// Input: {chromium, page, user, file, gateway}; prints what was seen.
+// Input: {chromium, page, user, file, issuer, gateway}; prints what was seen.
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { chromium } from 'playwright-core';
@@ -70,6 +70,11 @@ try {
   await page.evaluate(() => {
     const now = Date.now.bind(Date);
     Date.now = () => now() + 3_600_000;
+  });
+  // Its answer takes a while, in which the page could do something that it must not.
+  await context.route(`${input.issuer}/auth?*`, async (route) => {
+    await new Promise((done) => setTimeout(done, 1000));
+    await route.continue();
   });
   const until = seen.visited.length;
   await page.locator('#file').setInputFiles(input.file);
