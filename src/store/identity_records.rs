@@ -134,6 +134,12 @@ impl TokenRecord {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|expires_at| expires_at > now)
     }
 
+    /// Whether this one may be derived from it: it is in force, and lives no shorter.
+    pub(super) fn may_have(&self, child: &TokenRecord) -> bool {
+        let long_enough = self.expires_at.is_none_or(|own| child.expires_at.is_some_and(|end| end <= own));
+        self.is_in_force(child.created_at) && long_enough
+    }
+
     /// Everything but the token itself that a revocation may name to kill it.
     pub fn targets(&self) -> Vec<RevocationTarget> {
         let mut targets = Vec::with_capacity(6);

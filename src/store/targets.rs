@@ -23,6 +23,31 @@ fn tokens(target: &RevocationTarget) -> &'static str {
     }
 }
 
+/// The ids of the tokens in force after the time `?4` that a target concerns, those derived from them included: what follows
+/// `WITH RECURSIVE`. No child outlives its parent, so that those in force are reached through such alone; the dead ones, of
+/// which there are hundreds to each, are not looked at.
+pub(super) fn in_force(target: &RevocationTarget) -> String {
+    format!(
+        "living AS MATERIALIZED (
+             SELECT id, parent, holder, name, app, owner, user_id, device, key_id FROM tokens
+             WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?4)
+         ),
+         concerned (id) AS (
+             SELECT id FROM living WHERE {}
+             UNION SELECT living.id FROM concerned JOIN living ON living.parent = concerned.id
+         )",
+        tokens(target)
+    )
+}
+
+/// Brings the ends of all tokens that were derived from the token `?1` down to the time `?2`; what is dead stays as it is.
+pub(super) const END_DERIVED: &str = "WITH RECURSIVE derived (id) AS (
+         SELECT id FROM tokens WHERE parent = ?1 AND (expires_at IS NULL OR expires_at > ?2)
+         UNION SELECT tokens.id FROM derived JOIN tokens ON tokens.parent = derived.id
+         WHERE tokens.expires_at IS NULL OR tokens.expires_at > ?2
+     )
+     UPDATE tokens SET expires_at = ?2 WHERE id IN (SELECT id FROM derived)";
+
 /// The ids of all tokens that a target concerns, those derived from them included: what follows `WITH RECURSIVE`.
 pub(super) fn concerned(target: &RevocationTarget) -> String {
     format!(

@@ -385,6 +385,7 @@ macro_rules! every_case_for {
             revocations {
                 a_revocation_ends_what_it_names_and_nothing_else,
                 a_signing_key_that_is_revoked_is_retired_and_no_other,
+                what_was_derived_ends_with_a_token_that_is_followed_by_another,
                 a_revocation_is_recorded_once_with_its_entry_and_tells_every_node,
                 a_block_keeps_new_tokens_away_until_it_is_lifted,
                 revocations_are_listed_newest_first_and_contained_oldest_first,

@@ -117,6 +117,38 @@ pub(super) async fn a_revocation_ends_what_it_names_and_nothing_else(bench: Benc
     assert_eq!(bench.store.token(&tokens[0].id).await.unwrap().unwrap().revoked_at, Some(bench.clock.now()));
 }
 
+pub(super) async fn what_was_derived_ends_with_a_token_that_is_followed_by_another(bench: Bench) {
+    let now = bench.clock.now();
+    let at = |minutes: i64| now + SignedDuration::from_mins(minutes);
+    let parent = TokenRecord { expires_at: Some(at(600)), ..bench.token("aaa0000000000000") };
+    bench.create(&parent).await;
+    let ends = |token: TokenRecord, minutes| TokenRecord { expires_at: Some(at(minutes)), ..token };
+    let child = ends(bench.derived("bbb0000000000000", &parent), 15);
+    let brief = ends(bench.derived("ccc0000000000000", &parent), 2);
+    let grandchild = ends(bench.derived("ddd0000000000000", &child), 14);
+    for token in [&child, &brief, &grandchild] {
+        bench.create(token).await;
+    }
+    let too_long = ends(bench.derived("eee0000000000000", &child), 16);
+    let refused = bench.store.create_token(too_long, bench.act(AuditAction::ExchangeToken)).await.unwrap();
+    assert!(matches!(refused, CreateOutcome::ParentEnded), "no child outlives its parent");
+
+    let rotate = RotateToken {
+        old: parent.id.clone(),
+        old_ends_at: at(5),
+        new: TokenRecord { expires_at: Some(at(600)), ..bench.token("fff0000000000000") },
+        audit: bench.act(AuditAction::RotateToken),
+    };
+    assert!(matches!(bench.store.rotate_token(rotate).await.unwrap(), RotateOutcome::Rotated));
+    for (token, end) in [(&parent, 5), (&child, 5), (&brief, 2), (&grandchild, 5)] {
+        let found = bench.store.token(&token.id).await.unwrap().unwrap();
+        assert_eq!(found.expires_at, Some(at(end)), "{}", token.id);
+    }
+    let late = ends(bench.derived("ggg0000000000000", &parent), 6);
+    let refused = bench.store.create_token(late, bench.act(AuditAction::ExchangeToken)).await.unwrap();
+    assert!(matches!(refused, CreateOutcome::ParentEnded), "whoever looked before the rotation is too late");
+}
+
 pub(super) async fn a_signing_key_that_is_revoked_is_retired_and_no_other(bench: Bench) {
     let keys = [("signing", KeyPurpose::TokenSigning), ("other", KeyPurpose::DpopNonce)];
     for (id, purpose) in keys {

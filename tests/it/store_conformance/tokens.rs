@@ -98,6 +98,7 @@ pub(super) async fn a_token_reads_back_with_everything_that_is_known(bench: Benc
         key: Some("tk-2026-11".parse().unwrap()),
         last_used_at: Some(bench.clock.now()),
         request: Some("arq_0123456789abcdef0123456789abcdef".parse().unwrap()),
+        expires_at: plain.expires_at,
         ..bench.token("00000000ffffffff")
     };
     assert_eq!(bench.create(&derived).await, CreateOutcome::Created);

@@ -19,7 +19,7 @@ use crate::store::values::{NAMED, SKEW, int, limit};
 use crate::store::{KeyPurpose, Lifted, ObjectsOf, RevocationQuery, RevocationRecord, Revoke, Revoked, targets};
 
 /// A statement for both databases as this one writes it.
-fn numbered(sql: &str) -> AssertSqlSafe<String> {
+pub(super) fn numbered(sql: &str) -> AssertSqlSafe<String> {
     // Made of literals; no value is in it.
     AssertSqlSafe(sql.replace('?', "$"))
 }
@@ -43,9 +43,8 @@ pub(in crate::store::postgres) async fn revoke<'a>(
     let (app, id) = revoke.target.parts();
     let sql = format!(
         "WITH RECURSIVE {}
-         UPDATE tokens SET revoked_at = ?3 WHERE id IN (SELECT id FROM concerned) AND revoked_at IS NULL
-         AND (expires_at IS NULL OR expires_at > ?4) RETURNING id",
-        targets::concerned(&revoke.target)
+         UPDATE tokens SET revoked_at = ?3 WHERE id IN (SELECT id FROM concerned) RETURNING id",
+        targets::in_force(&revoke.target)
     );
     let alive_after = revoke.at.checked_sub(SKEW).map_or(i64::MIN, Timestamp::as_microsecond);
     let rows = sqlx::query(numbered(&sql))

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::revocations::blocking;
+use super::revocations::{blocking, numbered};
 use super::{share_tokens, tokens_changed};
 use crate::domain::ids::TokenId;
 use crate::store::columns::token_columns;
@@ -12,7 +12,7 @@ use crate::store::postgres::error::Failure;
 use crate::store::postgres::op::Line;
 use crate::store::postgres::rows::{self, text};
 use crate::store::values::{HolderColumns, limit};
-use crate::store::{CreateOutcome, RotateOutcome, RotateToken, TokenOrigin, TokenQuery, TokenRecord};
+use crate::store::{CreateOutcome, RotateOutcome, RotateToken, TokenOrigin, TokenQuery, TokenRecord, targets};
 
 /// See [`crate::store::IdentityStore::create_token`].
 pub(in crate::store::postgres) async fn create<'a>(
@@ -25,10 +25,13 @@ pub(in crate::store::postgres) async fn create<'a>(
     if let Some(block) = blocking(conn, &token.targets()).await? {
         return Ok(CreateOutcome::Blocked(Box::new(block)));
     }
-    if let Some(parent) = &token.parent
-        && !one(conn, parent).await?.is_some_and(|parent| parent.is_in_force(token.created_at))
-    {
-        return Ok(CreateOutcome::ParentEnded);
+    if let Some(parent) = &token.parent {
+        // Whoever brings its end forward waits for this one, or this one for that.
+        let lock = sqlx::query("SELECT 1 FROM tokens WHERE id = $1 FOR SHARE");
+        lock.bind(parent.as_str()).execute(&mut *conn).await?;
+        if !one(conn, parent).await?.is_some_and(|parent| parent.may_have(token)) {
+            return Ok(CreateOutcome::ParentEnded);
+        }
     }
     insert(conn, token).await?;
     work.record(line);
@@ -63,7 +66,7 @@ pub(in crate::store::postgres) async fn rotate<'a>(
     Ok(RotateOutcome::Rotated)
 }
 
-/// Notes that `new` takes the place of `old`, which ends then at the latest.
+/// Notes that `new` takes the place of `old`, which ends then at the latest, and with it what was derived from it.
 pub(in crate::store::postgres) async fn succeed(
     conn: &mut PgConnection,
     old: &TokenId,
@@ -73,6 +76,8 @@ pub(in crate::store::postgres) async fn succeed(
     let sql = "UPDATE tokens SET successor = $2, expires_at = least(coalesce(expires_at, $3), $3) WHERE id = $1";
     let update = sqlx::query(sql).bind(old.as_str()).bind(new.as_str()).bind(old_ends_at.as_microsecond());
     update.execute(&mut *conn).await?;
+    let derived = sqlx::query(numbered(targets::END_DERIVED)).bind(old.as_str()).bind(old_ends_at.as_microsecond());
+    derived.execute(&mut *conn).await?;
     tokens_changed(conn).await
 }
 

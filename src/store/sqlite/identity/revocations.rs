@@ -26,9 +26,8 @@ pub(super) fn revoke(batch: &mut Batch<'_>, revoke: &Revoke, audit: &AuditLine) 
     let alive_after = revoke.at.checked_sub(SKEW).map_or(i64::MIN, Timestamp::as_microsecond);
     let sql = format!(
         "WITH RECURSIVE {}
-         UPDATE tokens SET revoked_at = ?3 WHERE id IN (SELECT id FROM concerned) AND revoked_at IS NULL
-         AND (expires_at IS NULL OR expires_at > ?4) RETURNING id",
-        targets::concerned(&revoke.target)
+         UPDATE tokens SET revoked_at = ?3 WHERE id IN (SELECT id FROM concerned) RETURNING id",
+        targets::in_force(&revoke.target)
     );
     let mut tokens = many(batch.conn, &sql, &[&id, &app, &at, &alive_after], |columns| columns.parsed())?;
     let killed = tokens.len() as u64;

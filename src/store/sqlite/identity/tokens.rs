@@ -13,7 +13,7 @@ use crate::store::sqlite::error::Failure;
 use crate::store::sqlite::rows;
 use crate::store::sqlite::trail::AuditLine;
 use crate::store::values::{HolderColumns, limit};
-use crate::store::{CreateOutcome, RotateOutcome, RotateToken, TokenOrigin, TokenQuery, TokenRecord};
+use crate::store::{CreateOutcome, RotateOutcome, RotateToken, TokenOrigin, TokenQuery, TokenRecord, targets};
 
 /// See [`crate::store::IdentityStore::create_token`].
 pub(super) fn create(batch: &mut Batch<'_>, token: &TokenRecord, audit: &AuditLine) -> Result<CreateOutcome, Failure> {
@@ -21,7 +21,7 @@ pub(super) fn create(batch: &mut Batch<'_>, token: &TokenRecord, audit: &AuditLi
         return Ok(CreateOutcome::Blocked(Box::new(block)));
     }
     if let Some(parent) = &token.parent
-        && !one(batch.conn, parent)?.is_some_and(|parent| parent.is_in_force(token.created_at))
+        && !one(batch.conn, parent)?.is_some_and(|parent| parent.may_have(token))
     {
         return Ok(CreateOutcome::ParentEnded);
     }
@@ -49,7 +49,7 @@ pub(super) fn rotate(batch: &mut Batch<'_>, rotate: &RotateToken, audit: &AuditL
     Ok(RotateOutcome::Rotated)
 }
 
-/// Notes that `new` takes the place of `old`, which ends then at the latest.
+/// Notes that `new` takes the place of `old`, which ends then at the latest, and with it what was derived from it.
 pub(in crate::store::sqlite) fn succeed(
     conn: &Connection,
     old: &TokenId,
@@ -60,6 +60,8 @@ pub(in crate::store::sqlite) fn succeed(
         "UPDATE tokens SET successor = ?2, expires_at = min(coalesce(expires_at, ?3), ?3) WHERE id = ?1",
     )?;
     update.execute(params![old.as_str(), new.as_str(), old_ends_at.as_microsecond()])?;
+    let mut derived = conn.prepare_cached(targets::END_DERIVED)?;
+    derived.execute(params![old.as_str(), old_ends_at.as_microsecond()])?;
     tokens_changed(conn)
 }
 
