@@ -80,8 +80,8 @@ pub enum Flaw {
     /// A header that must be understood, or that says where to take the key from.
     #[error("its header has a member that is not accepted (crit, jwk, jku, x5u, x5c, b64 or zip)")]
     Header,
-    /// Neither an id_token's type nor `at+jwt`.
-    #[error("its typ is neither JWT nor at+jwt")]
+    /// Neither an id_token's type nor `at+jwt`, or a claim that no id_token has.
+    #[error("it is neither an id_token, by its typ and its claims, nor an access token of the type at+jwt")]
     Type,
     /// A good kind, but not of this issuer or not here.
     #[error("an {} of this issuer is not accepted here", .0.as_str())]

@@ -17,6 +17,11 @@ const LONGEST: usize = 255;
 /// Most audiences of one token.
 const MOST_AUDIENCES: usize = 100;
 
+/// Claims of tokens that go by the general type `JWT` and are no id_tokens: access tokens of providers without `at+jwt`
+/// (RFC 8693 section 4.2, and Microsoft's name for the same), logout tokens (OpenID Connect Back-Channel Logout 2.4) and
+/// other security events (RFC 8417 section 2.2).
+const OF_OTHERS: [&str; 3] = ["scope", "scp", "events"];
+
 /// The algorithm that the token is signed with, where it is pinned for the issuer.
 pub(super) fn algorithm(config: &IssuerConfig, compact: &Compact<'_>) -> Result<SigningAlgorithm, Flaw> {
     SigningAlgorithm::from_name(&compact.alg)
@@ -39,6 +44,9 @@ pub(super) fn check(
     };
     if said != kind || !config.tokens.contains(&kind) {
         return Err(Flaw::Kind(kind));
+    }
+    if kind == AssertionKind::IdToken && OF_OTHERS.iter().any(|name| claims.get(name).is_some()) {
+        return Err(Flaw::Type);
     }
     let skew = SignedDuration::try_from(config.clock_skew).unwrap_or(SignedDuration::ZERO);
     let oldest = SignedDuration::try_from(config.max_age).unwrap_or(SignedDuration::ZERO);
@@ -139,7 +147,8 @@ fn for_exchange(
             authorized_party(claims, audiences, |party| config.clients.iter().any(|client| client == party))
         }
         AssertionKind::AccessToken => {
-            if !audiences.iter().any(|audience| config.audiences.contains(audience)) {
+            let operators = config.operators.as_ref().is_some_and(|own| audiences.contains(&own.audience));
+            if operators || !audiences.iter().any(|audience| config.audiences.contains(audience)) {
                 return Err(Flaw::Audience);
             }
             let client = text(claims, "client_id")?.ok_or(Flaw::Claim("client_id"))?;

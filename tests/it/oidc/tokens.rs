@@ -213,8 +213,8 @@ async fn the_kinds_of_token_are_never_taken_for_each_other() {
     let bench = Bench::new(|_| ()).await;
     for (typ, claims, wanted) in [
         // An access token without its type, and an id_token that says it were one.
-        (json!("JWT"), bench.access_claims(), Flaw::Audience),
-        (json!(null), bench.access_claims(), Flaw::Audience),
+        (json!("JWT"), bench.access_claims(), Flaw::Type),
+        (json!(null), bench.access_claims(), Flaw::Type),
         (json!("at+jwt"), bench.id_claims(), Flaw::Audience),
         (json!("logout+jwt"), bench.id_claims(), Flaw::Type),
         (json!("dpop+jwt"), bench.id_claims(), Flaw::Type),
@@ -222,6 +222,20 @@ async fn the_kinds_of_token_are_never_taken_for_each_other() {
         (json!(""), bench.id_claims(), Flaw::Type),
     ] {
         assert_eq!(bench.flaw(&bench.key.sign(json!({ "typ": typ }), &claims)).await, Some(wanted), "{typ}");
+    }
+    // What goes by the general type for the right client, and is something else: an access token, a logout token.
+    for (name, value) in [
+        ("scope", json!("openid profile")),
+        ("scope", json!("")),
+        ("scp", json!(["read"])),
+        ("scp", json!("read")),
+        ("events", json!({ "http://schemas.openid.net/event/backchannel-logout": {} })),
+        ("events", json!(null)),
+    ] {
+        let other = bench.id_token(|claims| claims[name] = value.clone());
+        assert_eq!(bench.flaw(&other).await, Some(Flaw::Type), "{name} {value}");
+        let other = bench.id_token(|claims| (claims["aud"], claims[name]) = (json!("console"), value.clone()));
+        assert_eq!(flaw(bench.operator(&other).await), Some(Flaw::Type), "{name} {value}");
     }
     // What the caller says it is must be what it is.
     let (id, access) = (bench.id_token(|_| ()), bench.access_token(|_| ()));
@@ -233,6 +247,9 @@ async fn the_kinds_of_token_are_never_taken_for_each_other() {
         let refused = bench.issuers.verify(token, Use::Exchange(Some(other))).await;
         assert_eq!(flaw(refused), Some(Flaw::Kind(kind)));
     }
+    // An operator's token is exchanged for nothing, even where it is for the gateway's apps as well.
+    let both = bench.access_token(|claims| claims["aud"] = json!(["https://files.example", "console"]));
+    assert_eq!(bench.flaw(&both).await, Some(Flaw::Audience));
     let strict = Bench::new(|config| config["tokens"] = json!(["id_token"])).await;
     assert_eq!(strict.flaw(&strict.access_token(|_| ())).await, Some(Flaw::Kind(AssertionKind::AccessToken)));
 }
