@@ -1,7 +1,8 @@
 //! Reads an issuer's documents: bounded in time and in size, over TLS, from the host that was asked.
 //!
-//! Plain HTTP is for loopback only, which is where tests and development have their providers. A redirect is followed within
-//! the same origin and never to another host, where somebody else's keys might lie.
+//! Plain HTTP is for loopback only, which is where tests and development have their providers; a document of another machine
+//! never sends the gateway to its own. A redirect is followed within the same origin and never to another host, where
+//! somebody else's keys might lie.
 
 use std::time::Duration;
 
@@ -48,14 +49,29 @@ fn within_the_origin(attempt: Attempt<'_>) -> reqwest::redirect::Action {
 
 /// Whether documents may be read from there: https, or http on this machine; without user and fragment.
 pub fn is_safe(url: &Url) -> bool {
-    let loopback = match url.host() {
+    let scheme = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url));
+    let bare = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+    scheme && bare && url.has_host()
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
         Some(Host::Domain(name)) => name == "localhost",
-        None => return false,
+        None => false,
+    }
+}
+
+/// Whether a document that lies at `document` may say that keys lie at `keys`: one of another machine says nothing about
+/// this one, in whatever way that is written.
+fn may_name(document: &Url, keys: &Url) -> bool {
+    let here = match keys.host() {
+        Some(Host::Ipv6(address)) if address.to_ipv4_mapped().is_some_and(|address| address.is_loopback()) => true,
+        Some(Host::Domain(name)) => name.trim_end_matches('.').rsplit('.').next() == Some("localhost"),
+        _ => is_loopback(keys),
     };
-    let scheme = url.scheme() == "https" || (url.scheme() == "http" && loopback);
-    scheme && url.username().is_empty() && url.password().is_none() && url.fragment().is_none()
+    is_safe(keys) && (!here || is_loopback(document))
 }
 
 /// Reads one document.
@@ -99,8 +115,8 @@ pub(super) async fn discover(http: &Client, issuer: &str) -> Result<Url, String>
     if metadata.issuer != issuer {
         return Err(format!("{url}: it is of the issuer {:?}, not of {issuer:?}", shorten(&metadata.issuer)));
     }
-    if !is_safe(&metadata.jwks_uri) {
-        return Err(format!("{url}: its jwks_uri is not https"));
+    if !may_name(&url, &metadata.jwks_uri) {
+        return Err(format!("{url}: its jwks_uri is not https, or on this machine"));
     }
     Ok(metadata.jwks_uri)
 }
@@ -141,6 +157,25 @@ mod tests {
             "ftp://login.example/",
         ] {
             assert!(!is_safe(&url.parse().expect("an address")), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_document_of_another_machine_names_no_keys_on_this_one() {
+        let may = |document: &str, keys: &str| may_name(&document.parse().unwrap(), &keys.parse().unwrap());
+        let (here, there) = ("http://127.0.0.1:4400/a", "https://login.example/a");
+        assert!(may(here, "http://localhost:1/jwks") && may(here, there) && may(there, "https://keys.example/jwks"));
+        for keys in [
+            "http://127.0.0.1:9090/jwks",
+            "https://127.0.0.2/jwks",
+            "https://[::1]/jwks",
+            "https://[::ffff:127.0.0.1]/jwks",
+            "https://localhost/jwks",
+            "https://keys.localhost./jwks",
+            "https://2130706433/jwks",
+            "http://keys.example/jwks",
+        ] {
+            assert!(!may(there, keys), "{keys}");
         }
     }
 

@@ -1,8 +1,8 @@
 //! The keys of one issuer: read when they are needed, kept as long as the issuer allows, used for a while when it is away.
 //!
 //! Whoever finds fresh keys takes them without any lock. Otherwise one read at a time is done in a task of its own, and all
-//! who need it wait for that one, unless the issuer is known to be away: then older keys are used at once, up to a bound,
-//! after which there are none (P6). Reads are at least [`BETWEEN`] apart where a token names an unknown key, so that forged
+//! who need it wait for that one. Where there are older keys that may be used still, up to a bound after which there are none
+//! (P6), nobody waits longer than [`PATIENCE`], and while the issuer is known to be slow or away not at all. Reads are at least [`BETWEEN`] apart where a token names an unknown key, so that forged
 //! tokens cannot make the gateway ask, and further apart after each failure.
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Client;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use url::Url;
 
 use super::config::IssuerConfig;
@@ -24,6 +24,8 @@ use crate::domain::ids::IssuerName;
 
 /// Least time between two reads because of unknown keys, for all callers together.
 pub(super) const BETWEEN: SignedDuration = SignedDuration::from_secs(10);
+/// How long anybody waits for newer keys who could use older ones.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How long keys are kept: at least, where nothing is said, and at most.
 const KEPT: (Duration, Duration, Duration) =
     (Duration::from_secs(60), Duration::from_secs(600), Duration::from_secs(3600));
@@ -38,7 +40,9 @@ pub(super) struct KeySource {
     clock: Clock,
     held: ArcSwapOption<Held>,
     /// One read at a time.
-    tries: Mutex<Tries>,
+    tries: Arc<Mutex<Tries>>,
+    /// Whether somebody has waited in vain for the read that is under way.
+    slow: AtomicBool,
     /// Whether the last read failed.
     away: AtomicBool,
     /// When the next one may begin, in microseconds since the Unix epoch.
@@ -75,7 +79,8 @@ impl KeySource {
             http,
             clock,
             held: ArcSwapOption::empty(),
-            tries: Mutex::default(),
+            tries: Arc::default(),
+            slow: AtomicBool::new(false),
             away: AtomicBool::new(false),
             next: AtomicI64::new(0),
         }
@@ -89,20 +94,31 @@ impl KeySource {
         {
             return Ok(Arc::clone(held));
         }
-        let usable = held.filter(|held| self.is_usable(held));
-        if let Some(held) = &usable
-            && self.away.load(Ordering::Relaxed)
-        {
-            // Somebody looks whether it is back; nobody waits for that.
-            if self.clock.now().as_microsecond() >= self.next.load(Ordering::Relaxed) {
-                tokio::spawn(Arc::clone(self).read_unless_newer(Some(held.read_at), SignedDuration::ZERO));
-            }
-            return Ok(Arc::clone(held));
+        if let Some(held) = held.filter(|held| self.is_usable(held)) {
+            return Ok(self.older_or_newer(held).await);
         }
-        self.newer_than(usable.map(|held| held.read_at), SignedDuration::ZERO).await;
+        self.newer_than(None, SignedDuration::ZERO).await;
         let wait = self.next.load(Ordering::Relaxed) - self.clock.now().as_microsecond();
         let away = Away { retry_after: u32::try_from(wait / 1_000_000).unwrap_or(0) + 1 };
         self.held.load_full().filter(|held| self.is_usable(held)).ok_or(away)
+    }
+
+    /// These keys, which are not fresh any more and may be used still, or newer ones where those are to be had soon.
+    async fn older_or_newer(self: &Arc<Self>, held: Arc<Held>) -> Arc<Held> {
+        if self.away.load(Ordering::Relaxed) || self.slow.load(Ordering::Relaxed) {
+            // One looks whether it is back; nobody waits for that.
+            if self.clock.now().as_microsecond() >= self.next.load(Ordering::Relaxed)
+                && let Ok(tries) = Arc::clone(&self.tries).try_lock_owned()
+            {
+                tokio::spawn(Arc::clone(self).read_in_turn(tries, Some(held.read_at), SignedDuration::ZERO));
+            }
+            return held;
+        }
+        let newer = self.newer_than(Some(held.read_at), SignedDuration::ZERO);
+        if tokio::time::timeout(PATIENCE, newer).await.is_err() && self.tries.try_lock().is_err() {
+            self.slow.store(true, Ordering::Relaxed);
+        }
+        self.held.load_full().filter(|now| self.is_usable(now)).unwrap_or(held)
     }
 
     /// Keys that are newer than these, where a token names one that is not among them and it is time to ask again.
@@ -134,7 +150,16 @@ impl KeySource {
     }
 
     async fn read_unless_newer(self: Arc<Self>, seen: Option<Timestamp>, apart: SignedDuration) {
-        let mut tries = self.tries.lock().await;
+        let tries = Arc::clone(&self.tries).lock_owned().await;
+        self.read_in_turn(tries, seen, apart).await;
+    }
+
+    async fn read_in_turn(
+        self: Arc<Self>,
+        mut tries: OwnedMutexGuard<Tries>,
+        seen: Option<Timestamp>,
+        apart: SignedDuration,
+    ) {
         let held = self.held.load_full();
         if held.is_some_and(|held| seen.is_none_or(|seen| held.read_at > seen) && self.is_usable(&held)) {
             return;
@@ -146,6 +171,7 @@ impl KeySource {
         }
         tries.last = Some(begun);
         let read = self.read().await;
+        self.slow.store(false, Ordering::Relaxed);
         metrics::counter!(
             "vestibule_identity_provider_reads_total",
             "issuer" => self.name.to_string(),

@@ -127,6 +127,31 @@ async fn nobody_waits_for_an_issuer_that_is_known_to_be_away() {
 }
 
 #[tokio::test]
+async fn known_keys_are_used_while_the_first_read_that_fails_hangs_and_one_reads_for_all() {
+    let bench = Bench::new(|_| ()).await;
+    let token = bench.id_token(|claims| claims["exp"] = json!(4_000_000_000_u32));
+    bench.verify(&token).await.unwrap();
+    bench.provider.manners().delay = PATIENCE;
+    bench.clock.advance(seconds(301));
+    for _ in 0..3 {
+        let all = (0..20).map(|_| bench.verify(&token));
+        assert!(futures::future::join_all(all).await.iter().all(Result::is_ok));
+    }
+    // Nobody has found out yet that it does not answer: the read is under way still.
+    assert!(bench.issuers.answers().iter().all(|(_, answers)| answers.is_ok()));
+    assert_eq!(bench.provider.reads(), 2);
+    // And it is not forgotten that the keys are old.
+    bench.provider.manners().delay = Duration::ZERO;
+    let begun = std::time::Instant::now();
+    while bench.provider.reads() < 3 {
+        assert!(begun.elapsed() < PATIENCE, "nobody reads again");
+        bench.clock.advance(seconds(1));
+        bench.verify(&token).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
 async fn failures_are_followed_by_longer_and_longer_pauses() {
     let bench = Bench::new(|_| ()).await;
     let token = bench.id_token(|claims| claims["exp"] = json!(4_000_000_000_u32));
