@@ -100,14 +100,20 @@ impl App {
             && let Some(configured) = &self.settings.event_grid_key
         {
             let key = first_key(purpose, configured.expose_secret().as_bytes().to_vec().into(), &self.clock);
-            self.save_key(&key, None, entry()).await?;
+            self.save_key(&key, None, entry(), "taken over from the configuration").await?;
             newest = Some(key);
         }
         let key = new_key(purpose, newest.as_ref(), &self.clock).map_err(|error| no_key(error.into()))?;
-        self.save_key(&key, Some(ends), entry()).await?;
+        // One that was revoked has ended: nothing of it is accepted any more.
+        let previous = newest.filter(GatewayKey::is_in_use);
+        let what = match &previous {
+            Some(_) => format!("the one before is accepted until {ends}"),
+            None => "none before it is in use".to_owned(),
+        };
+        self.save_key(&key, Some(ends), entry(), &what).await?;
         let secret = (purpose == KeyPurpose::EventGrid)
             .then(|| SecretString::from(String::from_utf8_lossy(key.secret.expose_secret()).into_owned()));
-        Ok(RotatedKey { key, previous: newest.map(|key| (key.id, ends)), secret })
+        Ok(RotatedKey { key, previous: previous.map(|key| (key.id, ends)), secret })
     }
 
     async fn save_key(
@@ -115,13 +121,9 @@ impl App {
         key: &GatewayKey,
         previous_until: Option<Timestamp>,
         mut audit: AuditEntry,
+        what: &str,
     ) -> Result<(), Refusal> {
-        audit.detail = Some(match previous_until {
-            Some(until) => {
-                format!("key {} for {}; the one before is accepted until {until}", key.id, key.purpose.as_str())
-            }
-            None => format!("key {} for {}, taken over from the configuration", key.id, key.purpose.as_str()),
-        });
+        audit.detail = Some(format!("key {} for {}; {what}", key.id, key.purpose.as_str()));
         if self.store.add_gateway_key(key.clone(), previous_until, audit).await? {
             self.authenticator.keys().forget();
             return Ok(());

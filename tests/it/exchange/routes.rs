@@ -104,6 +104,17 @@ async fn a_revoked_signing_key_ends_its_tokens_and_nobody_waits_for_the_next_one
 }
 
 #[tokio::test]
+
+    // Nobody is told that a revoked key is accepted for a while.
+    let revocation = json!({ "kind": "key", "id": kid(&new), "reason": "a copy of it was found, too" });
+    assert_eq!(bench.gateway.admin_post("/admin/revocations", revocation).await.0, 201);
+    let (status, rotated) = bench.gateway.admin_post("/admin/keys/token-signing/rotate", json!({})).await;
+    assert_eq!((status, rotated.get("previousKeyId"), rotated.get("previousAcceptedUntil")), (201, None, None));
+    let made = bench.audited("rotateKey").await;
+    assert!(made["detail"].as_str().unwrap().ends_with("none before it is in use"), "{made}");
+    let (_, next) = bench.gateway.admin_post("/admin/keys/token-signing/rotate", json!({})).await;
+    assert_eq!(next["previousKeyId"], rotated["keyId"], "{next}");
+    assert!(next["previousAcceptedUntil"].is_string(), "{next}");
 async fn a_page_of_the_app_may_exchange_and_no_other() {
     let bench = Bench::start().await;
     for path in ["/exchange", "/oauth/token", "/issue-token", "/revoke"] {
