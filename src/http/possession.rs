@@ -69,15 +69,14 @@ pub(super) fn proof(headers: &HeaderMap) -> Result<Option<&str>, ProofError> {
 pub(super) fn certificate(request: &HttpRequest) -> Result<Option<Thumbprint>, Refusal> {
     let own = || request.conn_data::<PeerCertificate>().map(|certificate| certificate.0);
     let proxies = request.app_data::<web::Data<Proxies>>();
-    let Some((proxies, name)) = proxies.and_then(|proxies| Some((proxies, proxies.certificate_header.as_ref()?)))
-    else {
-        return Ok(own());
+    let by_proxy = proxies.is_some_and(|proxies| request.peer_addr().is_some_and(|peer| proxies.trusts(peer.ip())));
+    let own = || request.conn_data::<PeerCertificate>().map(|certificate| certificate.0);
+    let Some(name) = proxies.and_then(|proxies| proxies.certificate_header.as_ref()) else {
+        // A proxy that tells nothing has a certificate for itself alone, and not for each of its clients.
+        return Ok(if by_proxy { None } else { own() });
     };
-    let told = told(request.headers(), name)?;
-    if request.peer_addr().is_some_and(|peer| proxies.trusts(peer.ip())) {
-        return Ok(told);
-    }
-    match told {
+    match told(request.headers(), name)? {
+        told if by_proxy => Ok(told),
         None => Ok(own()),
         Some(_) => Err(mismatch(format!("The header {name} is believed from the gateway's own proxies only."))),
     }

@@ -31,9 +31,19 @@ use super::{admin, middleware, public};
 pub(super) struct Proxies {
     pub(super) trusted: Vec<IpAddr>,
     pub(super) certificate_header: Option<HeaderName>,
+    /// Whether any client's certificate can be known: by TLS here, or by such a header.
+    pub(super) knows_certificates: bool,
 }
 
 impl Proxies {
+    fn of(listener: &Listener) -> Self {
+        let (trusted, certificate_header) =
+            (listener.trusted_proxies.clone(), listener.client_certificate_header.clone());
+        let told = certificate_header.is_some() && !trusted.is_empty();
+        let knows_certificates = told || listener.tls.as_ref().is_some_and(|tls| tls.asks_clients());
+        Self { trusted, certificate_header, knows_certificates }
+    }
+
     /// Whether this is one of them. A listener for both protocols tells IPv4 peers as `::ffff:a.b.c.d`.
     pub(super) fn trusts(&self, peer: IpAddr) -> bool {
         self.trusted.iter().any(|proxy| proxy.to_canonical() == peer.to_canonical())
@@ -220,11 +230,8 @@ impl Servers {
         let app = web::Data::from(app);
         let push = web::Data::new(push);
         let metrics = web::Data::new(Metrics(metrics));
-        let proxies = |listener: &Listener| {
-            let certificate_header = listener.client_certificate_header.clone();
-            web::Data::new(Proxies { trusted: listener.trusted_proxies.clone(), certificate_header })
-        };
-        let (public_proxies, admin_proxies) = (proxies(&public.listener), proxies(&admin.listener));
+        let proxies = |bound: &Bound| web::Data::new(Proxies::of(&bound.listener));
+        let (public_proxies, admin_proxies) = (proxies(&public), proxies(&admin));
         let public = {
             let app = app.clone();
             serve!(public, bounds.grace, move || {

@@ -51,6 +51,11 @@ impl CertificateReloader {
         Ok(Arc::new(Self { certificate, key, clients, current }))
     }
 
+    /// Whether clients are asked for their certificates.
+    pub fn asks_clients(&self) -> bool {
+        self.clients != ClientCertificates::Off
+    }
+
     /// TLS 1.2 and 1.3, HTTP/1.1 only.
     ///
     /// # Errors

@@ -68,6 +68,9 @@ async fn clients_find_out_where_everything_is() {
     assert_eq!(of("response_types_supported"), json!([]));
     assert_eq!(of("token_endpoint_auth_methods_supported"), json!(["none"]));
     assert!(of("dpop_signing_alg_values_supported").as_array().unwrap().contains(&json!("ES256")));
+    let asks = of("introspection_endpoint_auth_methods_supported");
+    assert_eq!(asks, json!(["client_secret_basic", "Bearer", "DPoP"]), "as the registries write them");
+    assert_eq!(of("tls_client_certificate_bound_access_tokens"), json!(false), "nobody is asked for a certificate");
     for (name, status) in [("token_endpoint", 415), ("introspection_endpoint", 401), ("revocation_endpoint", 415)] {
         let url = of(name).as_str().unwrap().to_owned();
         assert_eq!(send(bench.gateway.http.post(url)).await.status, status, "{name}");
@@ -101,9 +104,6 @@ async fn a_revoked_signing_key_ends_its_tokens_and_nobody_waits_for_the_next_one
     assert_eq!(published, [json!(kid(&new))]);
     let made = bench.audited("rotateKey").await;
     assert!(made["detail"].as_str().unwrap().ends_with(&format!("{} was revoked", kid(&old))), "{made}");
-}
-
-#[tokio::test]
 
     // Nobody is told that a revoked key is accepted for a while.
     let revocation = json!({ "kind": "key", "id": kid(&new), "reason": "a copy of it was found, too" });
@@ -115,6 +115,9 @@ async fn a_revoked_signing_key_ends_its_tokens_and_nobody_waits_for_the_next_one
     let (_, next) = bench.gateway.admin_post("/admin/keys/token-signing/rotate", json!({})).await;
     assert_eq!(next["previousKeyId"], rotated["keyId"], "{next}");
     assert!(next["previousAcceptedUntil"].is_string(), "{next}");
+}
+
+#[tokio::test]
 async fn a_page_of_the_app_may_exchange_and_no_other() {
     let bench = Bench::start().await;
     for path in ["/exchange", "/oauth/token", "/issue-token", "/revoke"] {

@@ -103,6 +103,13 @@ impl Bench {
         let url = format!("{}/limits", self.gateway.public);
         send(self.client(certificate, version).get(url).bearer_auth(token)).await
     }
+
+    /// What the metadata say about certificates.
+    async fn tells(&self) -> bool {
+        let url = format!("{}/.well-known/oauth-authorization-server", self.gateway.public);
+        let metadata = send(self.client(None, Version::TLS_1_3).get(url)).await;
+        metadata.body["tls_client_certificate_bound_access_tokens"].as_bool().unwrap()
+    }
 }
 
 #[tokio::test]
@@ -123,6 +130,7 @@ async fn a_token_that_is_bound_to_a_certificate_comes_with_it_or_is_refused() {
             assert_eq!(bench.ask(certificate, version, &bench.gateway.token).await.status, 200);
         }
     }
+    assert!(bench.tells().await);
     // Each request of a kept connection, and each resumed session, shows the same certificate.
     let client = bench.client(Some("own"), Version::TLS_1_3);
     for _ in 0..3 {
@@ -193,6 +201,27 @@ async fn where_none_is_asked_for_none_is_shown() {
     let own = thumbprint(bench.files.path(), "own");
     let token = bound_token(&bench.gateway, &format!("x5t#S256:{own}")).await;
     assert_problem(&bench.ask(Some("own"), Version::TLS_1_3, &token).await, 401, "certificate_mismatch");
+    assert!(!bench.tells().await);
+}
+
+#[tokio::test]
+async fn a_listed_proxys_own_certificate_is_nobodys() {
+    // It shows one to the gateway, and tells nothing about those of its clients.
+    let behind = Bench::start_in(
+        tempfile::tempdir().unwrap(),
+        "any",
+        &[("VESTIBULE__PUBLIC__TRUSTED_PROXIES", "[\"127.0.0.1\"]")],
+    )
+    .await;
+    let own = thumbprint(behind.files.path(), "own");
+    let token = bound_token(&behind.gateway, &format!("x5t#S256:{own}")).await;
+    assert_problem(&behind.ask(Some("own"), Version::TLS_1_3, &token).await, 401, "certificate_mismatch");
+    assert_eq!(behind.ask(Some("own"), Version::TLS_1_3, &behind.gateway.token).await.status, 200);
+    // Nor does a token that is asked for through it become bound to it.
+    let body = json!({ "actions": ["read"] });
+    let request = behind.client(Some("own"), Version::TLS_1_3).post(format!("{}/exchange", behind.gateway.public));
+    let given = send(request.bearer_auth(&behind.gateway.token).json(&body)).await;
+    assert_eq!((given.status, &given.body["binding"]), (200, &serde_json::Value::Null), "{}", given.body);
 }
 
 #[tokio::test]

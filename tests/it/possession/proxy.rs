@@ -54,6 +54,8 @@ async fn a_listed_proxy_tells_the_clients_certificate() {
         let accepted = bench.ask(&bench.token, &[&told]).await;
         assert_eq!(accepted.status, 200, "{}", accepted.body);
     }
+    let metadata = bench.gateway.http.get(format!("{}/.well-known/oauth-authorization-server", bench.gateway.public));
+    assert_eq!(send(metadata).await.body["tls_client_certificate_bound_access_tokens"], true);
     let (own, other) = (bench.encoded("own"), bench.encoded("other"));
     for told in [
         &[][..],

@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::http::answer::json;
 use crate::http::context::Context;
 use crate::http::problem::{Document, Problem};
+use crate::http::server::Proxies;
 use crate::identity::ALGORITHMS;
 use crate::identity::access_token::PublicJwk;
 
@@ -34,13 +35,13 @@ pub(in crate::http) struct Metadata {
     grant_types_supported: [&'static str; 1],
     /// None: the subject token says who asks.
     token_endpoint_auth_methods_supported: [&'static str; 1],
-    /// A workflow's token, as a bearer or as a password with its id as the name.
-    introspection_endpoint_auth_methods_supported: [&'static str; 2],
+    /// A workflow's token: as a bearer, with a DPoP proof, or as a password with its id as the name.
+    introspection_endpoint_auth_methods_supported: [&'static str; 3],
     /// None: the token itself is enough.
     revocation_endpoint_auth_methods_supported: [&'static str; 1],
     /// The algorithms of DPoP proofs.
     dpop_signing_alg_values_supported: [&'static str; ALGORITHMS.len()],
-    /// A token that is asked for with a client certificate is bound to it.
+    /// Whether a token that is asked for with a client certificate is bound to it: not where nobody is asked for one.
     tls_client_certificate_bound_access_tokens: bool,
     /// The description for people.
     service_documentation: String,
@@ -59,7 +60,7 @@ pub(in crate::http) struct KeySet {
     get, path = "/.well-known/oauth-authorization-server", tag = "tokens",
     responses((status = 200, description = "The metadata; an hour's", body = Metadata))
 )]
-pub(in crate::http) async fn metadata(app: web::Data<App>) -> HttpResponse {
+pub(in crate::http) async fn metadata(app: web::Data<App>, proxies: web::Data<Proxies>) -> HttpResponse {
     let issuer = app.settings.public_url.clone();
     let at = |path: &str| format!("{issuer}{path}");
     let metadata = Metadata {
@@ -70,10 +71,10 @@ pub(in crate::http) async fn metadata(app: web::Data<App>) -> HttpResponse {
         response_types_supported: [],
         grant_types_supported: [GRANT_TYPE],
         token_endpoint_auth_methods_supported: ["none"],
-        introspection_endpoint_auth_methods_supported: ["client_secret_basic", "bearer"],
+        introspection_endpoint_auth_methods_supported: ["client_secret_basic", "Bearer", "DPoP"],
         revocation_endpoint_auth_methods_supported: ["none"],
         dpop_signing_alg_values_supported: ALGORITHMS,
-        tls_client_certificate_bound_access_tokens: true,
+        tls_client_certificate_bound_access_tokens: proxies.knows_certificates,
         service_documentation: at("/docs"),
         issuer,
     };
