@@ -11,6 +11,7 @@ use crate::domain::audit::{AuditAction, AuditEntry, Outcome};
 use crate::domain::object::Object;
 use crate::domain::principal::{Operator, Principal};
 use crate::domain::refusal::{Reason, Refusal};
+use crate::identity::VerifyError;
 use crate::storage::{MintError, StorageError};
 use crate::store::StoreError;
 
@@ -34,6 +35,15 @@ impl From<StoreError> for Refusal {
                 tracing::error!(%cause, "unreadable record in the database");
                 Refusal::new(Reason::Internal, "A record of the gateway could not be read.")
             }
+        }
+    }
+}
+
+impl From<VerifyError> for Refusal {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Proof(error) => error.into(),
+            VerifyError::Store(error) => error.into(),
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::domain::scope::Action;
 use crate::identity::Scheme;
 
 use super::asker::Asker;
-use super::possession::{FreshNonce, Shown};
+use super::possession::{Shown, offer_nonce};
 use super::problem::Problem;
 use super::{context, sunset};
 
@@ -79,14 +79,8 @@ impl<P: Permission> FromRequest for Authorized<P> {
                 Ok((scheme, token)) => app.authenticate(&context, token, &Shown { request: &request, scheme }).await,
                 Err(refusal) => Err(app.refuse_anonymous(&context, refusal).await),
             };
-            let wants_nonce = match &result {
-                Ok(authenticated) => authenticated.renew_nonce,
-                Err(refusal) => FreshNonce::helps(refusal.reason),
-            };
-            if let Some(nonce) = Some(&app).filter(|_| wants_nonce).and_then(|app| FreshNonce::of(app)) {
-                // The middleware tells it.
-                request.extensions_mut().insert(nonce);
-            }
+            let renew = result.as_ref().is_ok_and(|authenticated| authenticated.renew_nonce);
+            offer_nonce(&request, &app, renew, result.as_ref().err());
             let result = result.map(|authenticated| authenticated.who);
             let lacks = |who: &Principal, action: Action| {
                 !who.scopes.iter().any(|scope| scope.action.is_none_or(|own| own == action))

@@ -5,9 +5,8 @@
 //! proxies alone and refused from everybody else; and of a listed proxy nothing else is believed, since the connection's
 //! certificate would be the proxy's own.
 
-use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
-use actix_web::web;
+use actix_web::{HttpMessage, HttpRequest, web};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use percent_encoding::percent_decode;
@@ -67,7 +66,6 @@ pub(super) fn proof(headers: &HeaderMap) -> Result<Option<&str>, ProofError> {
 
 /// The certificate whose key the client holds.
 pub(super) fn certificate(request: &HttpRequest) -> Result<Option<Thumbprint>, Refusal> {
-    let own = || request.conn_data::<PeerCertificate>().map(|certificate| certificate.0);
     let proxies = request.app_data::<web::Data<Proxies>>();
     let by_proxy = proxies.is_some_and(|proxies| request.peer_addr().is_some_and(|peer| proxies.trusts(peer.ip())));
     let own = || request.conn_data::<PeerCertificate>().map(|certificate| certificate.0);
@@ -111,19 +109,27 @@ fn mismatch(detail: impl Into<String>) -> Refusal {
     Refusal::new(Reason::CertificateMismatch, detail)
 }
 
+/// Gives the answer a nonce where it needs one: the one in the proof ends soon (`renew`), or whoever was refused can do
+/// better with it.
+pub(super) fn offer_nonce(request: &HttpRequest, app: &App, renew: bool, refusal: Option<&Refusal>) {
+    let helps = |refusal: &Refusal| matches!(refusal.reason, Reason::DpopNonceRequired | Reason::DpopProofInvalid);
+    if !renew && !refusal.is_some_and(helps) {
+        return;
+    }
+    if let Some(nonce) = FreshNonce::of(app) {
+        // The middleware tells it.
+        request.extensions_mut().insert(nonce);
+    }
+}
+
 /// A nonce that the answer carries.
 pub(super) struct FreshNonce(HeaderValue);
 
 impl FreshNonce {
     /// One made now; none where the gateway asks for none.
-    pub(super) fn of(app: &App) -> Option<Self> {
+    fn of(app: &App) -> Option<Self> {
         let nonce = app.authenticator.proofs().nonce()?;
         HeaderValue::from_str(&nonce).ok().map(Self)
-    }
-
-    /// Whoever is refused for this can do better with a nonce.
-    pub(super) fn helps(reason: Reason) -> bool {
-        matches!(reason, Reason::DpopNonceRequired | Reason::DpopProofInvalid)
     }
 
     pub(super) fn tell(self, headers: &mut HeaderMap) {

@@ -171,14 +171,14 @@ impl Authenticator {
         let known = self.known(&presented, &remembered)?;
         self.signature(token, known).await?;
         let Who::Workflow(who) = &known.who else { return Err(token::invalid().into()) };
-        match (&known.record.binding, proven) {
-            (None, _) => {}
-            (Some(own), Some(proven)) if own == proven => {}
-            (Some(Binding::Dpop(_)), None) => return Err(ProofError::Missing.into()),
-            (Some(Binding::Dpop(_)), Some(_)) => return Err(ProofError::OtherKey.into()),
-            (Some(Binding::Certificate(_)), _) => return Err(other_certificate().into()),
-        }
-        Ok(Arc::clone(who))
+        let unproven = match (&known.record.binding, proven) {
+            (None, _) => return Ok(Arc::clone(who)),
+            (Some(own), Some(proven)) if own == proven => return Ok(Arc::clone(who)),
+            (Some(Binding::Dpop(_)), None) => ProofError::Missing.into(),
+            (Some(Binding::Dpop(_)), Some(_)) => ProofError::OtherKey.into(),
+            (Some(Binding::Certificate(_)), _) => other_certificate(),
+        };
+        Err(AuthError::Unproven(Arc::clone(who), unproven))
     }
 
     /// The record of a token as it is now in the database, where the token is in force; whether its key is proven is not

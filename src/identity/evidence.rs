@@ -1,9 +1,9 @@
 //! What a request shows beside its token. Only a bound token looks at it.
 
-use crate::domain::binding::Thumbprint;
+use crate::domain::binding::{Binding, Thumbprint};
 use crate::domain::refusal::Refusal;
 
-use super::dpop::ProofError;
+use super::dpop::{ProofError, Unspent};
 
 /// The authentication scheme under which a token came (RFC 6750 section 2.1, RFC 9449 section 7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +12,25 @@ pub enum Scheme {
     Bearer,
     /// `DPoP`.
     Dpop,
+}
+
+/// The key that the sender of a request for a token holds.
+#[derive(Debug)]
+pub enum HeldKey {
+    /// By a proof, which is used up when the token is made.
+    Dpop(Unspent),
+    /// By a client certificate.
+    Certificate(Thumbprint),
+}
+
+impl HeldKey {
+    /// What a token is bound to that is bound to this key.
+    pub fn binding(&self) -> Binding {
+        match self {
+            Self::Dpop(proof) => Binding::Dpop(proof.key()),
+            Self::Certificate(own) => Binding::Certificate(*own),
+        }
+    }
 }
 
 /// A request, as far as proofs of possession are about it.

@@ -22,8 +22,8 @@ mod wrong_secrets;
 
 pub use authenticator::{AuthError, Authenticated, Authenticator};
 pub use client_certificates::ClientCertificates;
-pub use dpop::{ALGORITHMS, NonceKeys, ProofError, ProofRules, Proofs, Proven, ShownProof, VerifyError};
-pub use evidence::{Evidence, Scheme};
+pub use dpop::{ALGORITHMS, NonceKeys, ProofError, ProofRules, Proofs, Proven, ShownProof, Unspent, VerifyError};
+pub use evidence::{Evidence, HeldKey, Scheme};
 pub use freshness::MAX_AGE;
 pub use gateway_keys::{KeyringError, first_key, new_key};
 pub use keys::Keyring;

@@ -6,6 +6,7 @@ mod kept_away;
 mod narrowing;
 mod nodes;
 mod people;
+mod proofs;
 mod routes;
 
 use base64::Engine;

@@ -68,7 +68,7 @@ impl Client {
     }
 
     /// The header of a good proof.
-    fn header(&self) -> Value {
+    pub(crate) fn header(&self) -> Value {
         json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": self.jwk() })
     }
 

@@ -14,7 +14,7 @@ use crate::domain::ids::{KeyId, TokenId};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::scope::Scopes;
 use crate::identity::access_token::{AccessTokens, Claims, Confirmation};
-use crate::identity::{KeyringError, Token, TokenKind};
+use crate::identity::{HeldKey, KeyringError, Token, TokenKind};
 use crate::store::{CreateOutcome, TokenHolder, TokenOrigin, TokenRecord};
 
 use super::{IssuedToken, Seen};
@@ -26,7 +26,8 @@ pub(super) struct Plan {
     pub(super) origin: TokenOrigin,
     pub(super) issuer: Option<String>,
     pub(super) parent: Option<TokenId>,
-    pub(super) binding: Option<Binding>,
+    /// The key that it will be bound to; a proof of it is used up.
+    pub(super) held: Option<HeldKey>,
     pub(super) rule: Arc<str>,
     /// What it was given for, in words.
     pub(super) what: String,
@@ -80,20 +81,21 @@ impl App {
         };
         let (app, list) = (app.clone(), Scopes::from(scopes.clone()));
         let client = format!("{app}/{workflow}");
+        let binding = plan.held.as_ref().map(HeldKey::binding);
         let about = About {
             sub: subject.as_ref().map_or(client.as_str(), |subject| subject.user.as_str()),
             client: &client,
             scope: &list.to_list(),
             issued_at: begun,
             expires_at,
-            binding: plan.binding,
+            binding,
         };
         let made = self.make(&plan.holder, &about).await?;
         let record = TokenRecord {
             origin: plan.origin,
             issuer: plan.issuer,
             parent: plan.parent.clone(),
-            binding: plan.binding,
+            binding,
             key: made.key,
             ..TokenRecord::new(made.id.clone(), made.hash, plan.holder, now, Some(expires_at))
         };
@@ -108,8 +110,12 @@ impl App {
         audit.token_id = Some(plan.parent.unwrap_or_else(|| made.id.clone()));
         audit.scopes = list.texts();
         audit.rule = Some(plan.rule);
-        let bound = plan.binding.map_or_else(String::new, |binding| format!(", bound to {binding}"));
+        let bound = binding.map_or_else(String::new, |binding| format!(", bound to {binding}"));
         audit.detail = Some(format!("token {} for {expires_in} s, {}{bound}", made.id, plan.what));
+        if let Some(HeldKey::Dpop(proof)) = plan.held {
+            // Not before the token is decided on: anybody can make proofs, and each that is used up is a durable write.
+            self.authenticator.proofs().spend(proof).await?;
+        }
         match self.store.create_token(record.clone(), audit).await? {
             CreateOutcome::Created => {}
             CreateOutcome::Blocked(block) => {

@@ -22,8 +22,8 @@ use crate::domain::ids::{AppName, IssuerName, OwnerName, WorkflowName};
 use crate::domain::principal::{Possession, Principal, Subject};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::scope::Scopes;
-use crate::identity::access_token;
 use crate::identity::oidc::{AssertionKind, Use};
+use crate::identity::{HeldKey, access_token};
 use crate::policy::Wanted;
 use crate::store::TokenRecord;
 
@@ -123,8 +123,8 @@ struct Person {
 }
 
 impl App {
-    /// Exchanges a token for a narrower one. `proven` is the key that the request has proven to hold; the new token is
-    /// bound to it.
+    /// Exchanges a token for a narrower one. `held` is the key that the request has shown to hold; the new token is bound
+    /// to it, and a proof of it is used up where there is a new token and not before.
     ///
     /// # Errors
     /// [`NotIssued`] with the refusal, recorded with whatever is known of the asker.
@@ -132,10 +132,10 @@ impl App {
         &self,
         context: &RequestContext,
         wish: Result<ExchangeWish, Refusal>,
-        proven: Option<Binding>,
+        held: Option<HeldKey>,
     ) -> Result<IssuedToken, NotIssued> {
         let mut seen = Seen::default();
-        match self.try_exchange(context, wish, proven, &mut seen).await {
+        match self.try_exchange(context, wish, held, &mut seen).await {
             Ok(issued) => {
                 metrics::counter!("vestibule_issued_total", "kind" => "token").increment(1);
                 Ok(issued)
@@ -152,7 +152,7 @@ impl App {
         &self,
         context: &RequestContext,
         wish: Result<ExchangeWish, Refusal>,
-        proven: Option<Binding>,
+        held: Option<HeldKey>,
         seen: &mut Seen,
     ) -> Result<IssuedToken, Refusal> {
         let wish = wish?;
@@ -161,7 +161,7 @@ impl App {
             if wish.kind == Some(TokenType::IdToken) {
                 return Err(unlike("this is a token of this gateway, and no id_token"));
             }
-            return self.narrow(context, &wish, proven, seen).await;
+            return self.narrow(context, &wish, held, seen).await;
         }
         let kind = match wish.kind {
             Some(TokenType::IdToken) => Some(AssertionKind::IdToken),
@@ -169,7 +169,7 @@ impl App {
             Some(TokenType::Jwt) | None => None,
         };
         let assertion = self.issuers.verify(text, Use::Exchange(kind)).await?;
-        self.give_to_person(context, &wish, assertion, proven, seen).await
+        self.give_to_person(context, &wish, assertion, held, seen).await
     }
 
     async fn refuse_exchange(&self, context: &RequestContext, seen: &Seen, refusal: Refusal) -> Refusal {

@@ -7,7 +7,7 @@ use crate::domain::binding::Binding;
 use crate::domain::principal::{Principal, Subject};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::identity::oidc::Assertion;
-use crate::identity::{ProofError, Token};
+use crate::identity::{HeldKey, ProofError, Token};
 use crate::policy::{ExchangeRequest, Manifest, TOKEN_TTL, decide_exchange};
 use crate::store::{TokenHolder, TokenOrigin};
 
@@ -22,9 +22,10 @@ impl App {
         context: &RequestContext,
         wish: &ExchangeWish,
         assertion: Assertion,
-        proven: Option<Binding>,
+        held: Option<HeldKey>,
         seen: &mut Seen,
     ) -> Result<IssuedToken, Refusal> {
+        let proven = held.as_ref().map(HeldKey::binding);
         let policies = self.policies.current();
         let person = seen.person.insert(Box::new(Person {
             subject: assertion.subject.clone(),
@@ -70,7 +71,7 @@ impl App {
             origin: TokenOrigin::Exchanged,
             issuer: Some(assertion.issuer.to_string()),
             parent: None,
-            binding: proven,
+            held,
             rule: permit.rule,
             what,
         };

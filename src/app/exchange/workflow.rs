@@ -5,8 +5,8 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use crate::domain::audit::AuditAction;
-use crate::domain::binding::Binding;
 use crate::domain::refusal::{Reason, Refusal};
+use crate::identity::{AuthError, HeldKey};
 use crate::policy::{ExchangeRequest, TOKEN_TTL, decide_derivation};
 use crate::store::{TokenHolder, TokenOrigin};
 
@@ -21,10 +21,18 @@ impl App {
         &self,
         context: &RequestContext,
         wish: &ExchangeWish,
-        proven: Option<Binding>,
+        held: Option<HeldKey>,
         seen: &mut Seen,
     ) -> Result<IssuedToken, Refusal> {
-        let who = self.authenticator.subject(wish.subject.expose_secret(), proven.as_ref()).await.map_err(refusal)?;
+        let proven = held.as_ref().map(HeldKey::binding);
+        let who = match self.authenticator.subject(wish.subject.expose_secret(), proven.as_ref()).await {
+            Ok(who) => who,
+            Err(AuthError::Unproven(who, refusal)) => {
+                seen.workflow = Some(Box::new((*who).clone()));
+                return Err(refusal);
+            }
+            Err(error) => return Err(refusal(error)),
+        };
         seen.workflow = Some(Box::new((*who).clone()));
         let policies = self.policies.current();
         let app = which::app(&policies, &self.settings.public_url, wish, who.environment, |app| app.app == who.app)?;
@@ -60,7 +68,7 @@ impl App {
             origin: TokenOrigin::Derived,
             issuer: parent.issuer.clone(),
             parent: Some(who.token.clone()),
-            binding: proven,
+            held,
             rule,
             what: format!("derived from token {}", who.token),
         };

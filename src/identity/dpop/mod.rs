@@ -1,8 +1,9 @@
 //! Proofs of possession by DPoP (RFC 9449): the proof itself, where it was made for, nonces, and that each is used once.
 //!
-//! [`Proofs::verify`] is the one way to accept a proof, for a request with a token and for the token endpoint alike. It looks
-//! at what costs nothing to check first; the database is asked last, and only about a proof that is good in every other
-//! respect, so that nobody without a key can fill it. Absent on purpose: which token needs a proof; that is the
+//! A proof is accepted in two steps: [`Proofs::check`] looks at everything that needs no write, and [`Proofs::spend`] uses it
+//! up, in the database that all nodes share. A proof brings its own key, so that anybody can make one: between the two
+//! lies the look whether the key is the one of a known token, or, at the token endpoint, whether there will be a token
+//! for it. So nobody fills the table who has no token. Absent on purpose: which token needs a proof; that is the
 //! authenticator's.
 
 mod jwk;
@@ -82,6 +83,9 @@ pub enum ProofError {
     /// The `ath` of another token.
     #[error("the proof's ath is that of another token")]
     OtherToken,
+    /// A proof without the scheme, or the scheme without a proof.
+    #[error("Authorization: DPoP <token> and a proof in the header DPoP go together; the request has one of the two")]
+    Scheme,
     /// By another key than the token's.
     #[error("the proof is by another key than the one that the token is bound to")]
     OtherKey,
@@ -154,6 +158,26 @@ pub struct Proven {
     pub renew: bool,
 }
 
+/// A proof that is good, of which nobody has looked yet whether it was used before.
+#[derive(Debug)]
+pub struct Unspent {
+    id: [u8; 32],
+    keep_until: Timestamp,
+    proven: Proven,
+}
+
+impl Unspent {
+    /// The key that it is by.
+    pub fn key(&self) -> Thumbprint {
+        self.proven.key
+    }
+
+    /// As [`Proven::renew`].
+    pub fn renew(&self) -> bool {
+        self.proven.renew
+    }
+}
+
 /// Verifies proofs. One for each process.
 pub struct Proofs {
     store: Arc<dyn Store>,
@@ -175,6 +199,8 @@ pub trait NonceKeys: Send + Sync {
 
 /// How long the keys of nonces are used before they are read again.
 const KEYS_AGE: Duration = Duration::from_secs(5);
+/// How far the clocks of two nodes may be apart, whatever is said about those of clients.
+const NODES_APART: SignedDuration = SignedDuration::from_mins(1);
 
 impl Proofs {
     /// For a gateway that clients reach at `public_url`.
@@ -188,12 +214,21 @@ impl Proofs {
         Self { store, clock, base: Base::new(public_url), rules, keys }
     }
 
-    /// Accepts a proof, once.
+    /// Accepts a proof, once: [`Proofs::check`] and [`Proofs::spend`] in one, for a proof that must be by a known key.
     ///
     /// # Errors
     /// [`VerifyError::Proof`] where it is not good for this request; [`VerifyError::Store`] where nobody could tell whether
     /// it was used before.
     pub async fn verify(&self, shown: &ShownProof<'_>) -> Result<Proven, VerifyError> {
+        self.spend(self.check(shown).await?).await
+    }
+
+    /// Looks at everything but whether it was used before. Writes nothing.
+    ///
+    /// # Errors
+    /// [`VerifyError::Proof`] where it is not good for this request; [`VerifyError::Store`] where the keys of nonces could
+    /// not be read.
+    pub async fn check(&self, shown: &ShownProof<'_>) -> Result<Unspent, VerifyError> {
         let now = self.clock.now();
         let proof = Proof::parse(shown.proof)?;
         let seconds = |duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::ZERO);
@@ -206,11 +241,21 @@ impl Proofs {
         }
         let standing = self.standing(&proof, now).await?;
         // As long as any node, whose clock may be another one, could take it for new.
-        let keep_until = proof.made().unwrap_or(now).saturating_add(window.past + skew + skew).unwrap_or(now);
-        if !self.store.use_proof(proof.id(), keep_until).await? {
+        let kept = window.past + skew + skew + NODES_APART;
+        let keep_until = proof.made().unwrap_or(now).saturating_add(kept).unwrap_or(now);
+        let proven = Proven { key: proof.key, renew: standing == Standing::Ageing };
+        Ok(Unspent { id: proof.id(), keep_until, proven })
+    }
+
+    /// Uses a proof up, on all nodes: one durable write.
+    ///
+    /// # Errors
+    /// [`VerifyError::Proof`] where it was used before; [`VerifyError::Store`] where nobody could tell.
+    pub async fn spend(&self, proof: Unspent) -> Result<Proven, VerifyError> {
+        if !self.store.use_proof(proof.id, proof.keep_until).await? {
             return Err(ProofError::Used.into());
         }
-        Ok(Proven { key: proof.key, renew: standing == Standing::Ageing })
+        Ok(proof.proven)
     }
 
     async fn standing(&self, proof: &Proof, now: Timestamp) -> Result<Standing, VerifyError> {

@@ -133,6 +133,37 @@ async fn a_proof_is_remembered_for_as_long_as_it_could_be_taken() {
 }
 
 #[tokio::test]
+async fn a_node_whose_clock_is_behind_takes_no_proof_again() {
+    let bench = Bench::start(false);
+    let behind = Clock::manual(bench.clock.now());
+    let rules = ProofRules { nonces: false, clock_skew: Duration::ZERO, ..RULES };
+    let node = |clock: &Clock| {
+        let base = "https://files.example.com";
+        Proofs::new(Arc::clone(&bench.store) as _, clock.clone(), base, rules, Arc::clone(&bench.keys) as _)
+    };
+    let (first, second) = (node(&bench.clock), node(&behind));
+    let proof = bench.proof(0, None);
+    let shown = ShownProof { proof: &proof, method: "POST", path: "/oauth/token", token: None, key: None };
+    first.verify(&shown).await.unwrap();
+    bench.clock.advance(Duration::from_secs(90));
+    behind.advance(Duration::from_secs(40));
+    bench.store.prune(bench.clock.now()).await.unwrap();
+    let again = second.verify(&shown).await;
+    assert!(matches!(again, Err(VerifyError::Proof(ProofError::Used))), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_proof_that_is_only_looked_at_is_good_until_it_is_spent() {
+    let bench = Bench::start(false);
+    let proof = bench.proof(0, None);
+    let shown = ShownProof { proof: &proof, method: "POST", path: "/oauth/token", token: None, key: None };
+    let (one, two) = (bench.proofs.check(&shown).await.unwrap(), bench.proofs.check(&shown).await.unwrap());
+    assert_eq!((one.key().to_string(), one.renew()), (bench.client.jkt(), false));
+    assert!(bench.proofs.spend(one).await.is_ok());
+    assert!(matches!(bench.proofs.spend(two).await, Err(VerifyError::Proof(ProofError::Used))));
+}
+
+#[tokio::test]
 async fn a_proof_that_is_refused_for_anything_else_is_not_used_up() {
     let bench = Bench::start(true);
     let nonce = bench.proofs.nonce().unwrap();

@@ -21,13 +21,14 @@ use crate::http::answer::json;
 use crate::http::auth::{self, CUSTOM_HEADER};
 use crate::http::body::{self, RawBody};
 use crate::http::context::Context;
+use crate::http::possession::offer_nonce;
 use crate::http::problem::{Document, Oauth, Problem};
-use crate::identity::Scheme;
+use crate::identity::HeldKey;
 use crate::policy::Wanted;
 use crate::policy::bodies::invalid;
 
 use super::form::{Form, is_form};
-use super::proof::proven;
+use super::proof::held;
 
 /// RFC 8693 section 2.1.
 pub(super) const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -190,18 +191,21 @@ async fn answer(
     let digest = body.as_ref().ok().map(|body| Sha256Digest::of(body));
     let context = context.with_body(digest);
     let wish = body.and_then(|body| read(&body));
-    let with_dpop = match manner {
-        Oauth::Header => auth::presented(request, CUSTOM_HEADER).ok().filter(|(scheme, _)| *scheme == Scheme::Dpop),
+    let subject = match manner {
+        Oauth::Header => auth::presented(request, CUSTOM_HEADER).ok(),
         _ => None,
     };
     let (wish, key) = match wish {
-        Ok(wish) => match proven(app, request, with_dpop.map(|(_, token)| token)).await {
+        Ok(wish) => match held(app, request, subject).await {
             Ok(key) => (Ok(wish), key),
             Err(refusal) => (Err(refusal), None),
         },
         Err(refusal) => (Err(refusal), None),
     };
-    match app.exchange(&context.0, wish, key).await {
+    let renew = matches!(&key, Some(HeldKey::Dpop(proof)) if proof.renew());
+    let result = app.exchange(&context.0, wish, key).await;
+    offer_nonce(request, app, renew, result.as_ref().err().map(|refused| &refused.refusal));
+    match result {
         Ok(issued) => {
             request.extensions_mut().insert(issued.standing.clone());
             // The middleware answers cross-origin pages of this app.

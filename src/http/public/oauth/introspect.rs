@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::AUTHORIZATION;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
@@ -16,7 +16,7 @@ use crate::http::answer::json;
 use crate::http::auth::{self, CUSTOM_HEADER};
 use crate::http::body::RawBody;
 use crate::http::context::Context;
-use crate::http::possession::Shown;
+use crate::http::possession::{Shown, offer_nonce};
 use crate::http::problem::{Document, Oauth, Problem};
 use crate::identity::Scheme;
 use crate::identity::access_token::Confirmation;
@@ -86,7 +86,11 @@ pub(in crate::http) async fn introspect(
         Err(refusal) => return Err(problem(app.refuse_anonymous(&context.0, refusal).await)),
     };
     let evidence = Shown { request: &request, scheme };
-    let asker = app.authenticate(&context.0, &own, &evidence).await.map_err(problem)?;
+    let asker = app.authenticate(&context.0, &own, &evidence).await;
+    offer_nonce(&request, &app, asker.as_ref().is_ok_and(|asker| asker.renew_nonce), asker.as_ref().err());
+    let asker = asker.map_err(problem)?;
+    // The middleware answers cross-origin pages of this app.
+    request.extensions_mut().insert(asker.who.app.clone());
     let token = one_token(&request, body.0);
     let found = app.introspect(&context.0, &asker.who, token).await.map_err(problem)?;
     let answer = found.map(|record| describe(record, &app.settings.public_url)).unwrap_or_default();
