@@ -63,6 +63,20 @@ pub struct Scope {
 #[error("a scope is written storage:<target>:<app>:<write|read|list|delete|*>[:prefix=/path/], not '{0}'")]
 pub struct ParseScopeError(pub String);
 
+/// A text that is no list of scopes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseScopesError {
+    /// A word of it is no scope.
+    #[error(transparent)]
+    Scope(#[from] ParseScopeError),
+    /// It has too many words.
+    #[error("at most {MOST} scopes")]
+    TooMany,
+}
+
+/// Most scopes in a list that is asked for: each is compared with each.
+const MOST: usize = 50;
+
 impl Scope {
     /// Whether this scope allows `action` on `path` (a key or prefix without a leading `/`).
     pub fn allows(&self, target: &TargetName, app: &AppName, action: Action, path: &str) -> bool {
@@ -156,14 +170,17 @@ impl Scopes {
         list
     }
 
-    /// Reads what [`Scopes::to_list`] writes.
+    /// Reads what [`Scopes::to_list`] writes, up to 50 of them.
     ///
     /// # Errors
-    /// The first word that is no scope.
-    pub fn parse_list(text: &str) -> Result<Vec<Scope>, ParseScopeError> {
-        let words = text.split(' ').filter(|word| !word.is_empty());
+    /// The first word that is no scope; before that, that there are too many.
+    pub fn parse_list(text: &str) -> Result<Vec<Scope>, ParseScopesError> {
+        let words = || text.split(' ').filter(|word| !word.is_empty());
+        if words().count() > MOST {
+            return Err(ParseScopesError::TooMany);
+        }
         let mut scopes: Vec<Scope> = Vec::new();
-        for word in words {
+        for word in words() {
             let error = || ParseScopeError(word.chars().take(200).collect());
             let scope = percent_decode_str(word).decode_utf8().map_err(|_| error())?.parse()?;
             if !scopes.contains(&scope) {
@@ -228,6 +245,14 @@ mod tests {
         assert!(!scope.allows(&target, &app, Action::Write, "invoices/20261/"));
         assert!(!scope.allows(&"images".parse().unwrap(), &app, Action::Write, "invoices/2026/11/"));
         assert!(!scope.allows(&target, &"where2eat".parse().unwrap(), Action::Write, "invoices/2026/11/"));
+    }
+
+    #[test]
+    fn a_list_has_at_most_fifty_scopes_the_same_ones_counted_too() {
+        let list = |count: usize| Scopes::parse_list(&"storage:a:b:read ".repeat(count)).map(|scopes| scopes.len());
+        assert_eq!((list(0), list(50), list(51)), (Ok(0), Ok(1), Err(ParseScopesError::TooMany)));
+        assert_eq!(Scopes::parse_list(&"x ".repeat(51)), Err(ParseScopesError::TooMany), "before any is read");
+        assert!(matches!(Scopes::parse_list("storage:a:b:read x"), Err(ParseScopesError::Scope(_))));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::domain::binding::Binding;
 use crate::domain::ids::{KeyId, TokenId};
 
 /// Longest accepted text in bytes: scopes are what varies.
-const LONGEST: usize = 8 * 1024;
+pub const LONGEST: usize = 8 * 1024;
 const ALGORITHM: &str = "ES256";
 /// RFC 9068 section 2.1.
 const TYPE: &str = "at+jwt";

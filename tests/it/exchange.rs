@@ -2,6 +2,7 @@
 //!
 //! The identity provider is the one of `oidc/provider.rs`, which signs whatever a test says.
 
+mod bounds;
 mod kept_away;
 mod narrowing;
 mod nodes;

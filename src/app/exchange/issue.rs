@@ -13,7 +13,7 @@ use crate::domain::bytes::Sha256Digest;
 use crate::domain::ids::{KeyId, TokenId};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::scope::Scopes;
-use crate::identity::access_token::{AccessTokens, Claims, Confirmation};
+use crate::identity::access_token::{AccessTokens, Claims, Confirmation, LONGEST};
 use crate::identity::{HeldKey, KeyringError, Token, TokenKind};
 use crate::store::{CreateOutcome, TokenHolder, TokenOrigin, TokenRecord};
 
@@ -153,6 +153,10 @@ impl App {
             cnf: about.binding.map(Confirmation),
         };
         let text = key.sign(&claims).map_err(|error| no_key(error.into()))?;
+        if text.len() > LONGEST {
+            let detail = format!("the token would be {} bytes long; ask for fewer scopes", text.len());
+            return Err(Refusal::new(Reason::ScopeNotGranted, detail).limit(LONGEST as u64).rule("longest token"));
+        }
         let hash = Sha256Digest::of(text.as_bytes());
         Ok(Made { text: text.into(), id, hash, key: Some(key.id().clone()) })
     }

@@ -294,12 +294,22 @@ fn scopes(text: Option<&str>) -> Result<Wanted, Refusal> {
 }
 
 fn known_actions(names: &[String]) -> Result<Vec<Action>, Refusal> {
-    let known = |name: &String| Action::ALL.into_iter().find(|action| action.as_str() == name);
-    let actions: Option<Vec<Action>> = names.iter().map(known).collect();
-    actions.filter(|actions| !actions.is_empty()).ok_or_else(|| {
+    let unknown = || {
         Refusal::new(Reason::InvalidField, "actions: lists one or more of write, read, list and delete.")
             .allowed(Action::ALL.map(Action::as_str))
-    })
+    };
+    // Each becomes a scope of the token.
+    if names.is_empty() || names.len() > Action::ALL.len() {
+        return Err(unknown());
+    }
+    let mut actions = Vec::new();
+    for name in names {
+        let action = Action::ALL.into_iter().find(|action| action.as_str() == name).ok_or_else(unknown)?;
+        if !actions.contains(&action) {
+            actions.push(action);
+        }
+    }
+    Ok(actions)
 }
 
 fn seconds(ttl: Option<u64>) -> Result<Option<Duration>, Refusal> {
