@@ -1,9 +1,11 @@
-//! Refusals by a limit or by the quota of a window: recorded, without a storm of them filling the audit trail or the writer's queue.
+//! Refusals by a limit, by the quota of a window, or for want of a proof: recorded, without a storm of them filling the audit
+//! trail or the writer's queue.
 //!
-//! A workflow in a loop causes thousands of refusals a second that all say the same. The first of each minute, for each
-//! workflow, act and reason, gets a row of its own before the client hears of it, like every refusal; the others of that
-//! minute are counted, and written when it is over as one row with their number. A crash loses at most a minute of these
-//! numbers; nothing was issued for them.
+//! A workflow in a loop causes thousands of refusals a second that all say the same, and so does whoever has copied a bound
+//! token and not its key: none of those is counted against a limit. The first of each minute, for each workflow, act and
+//! reason (and token, where it may have been copied), gets a row of its own before the client hears of it, like every refusal;
+//! the others of that minute are counted, and written when it is over as one row with their number. A crash loses at most a
+//! minute of these numbers; nothing was issued for them.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 
 use crate::domain::audit::{AuditAction, AuditEntry, Outcome};
-use crate::domain::ids::{AppName, WorkflowName};
+use crate::domain::ids::{AppName, TokenId, WorkflowName};
 use crate::domain::principal::Principal;
 use crate::domain::refusal::Reason;
 
@@ -27,6 +29,8 @@ struct Kind {
     workflow: WorkflowName,
     action: AuditAction,
     reason: Reason,
+    /// The token, where somebody may have copied it: which one that was must not be hidden behind another.
+    token: Option<TokenId>,
 }
 
 /// The refusals of one kind in one minute that have no row.
@@ -41,7 +45,7 @@ pub(super) struct Folded {
     pub(super) count: u64,
 }
 
-/// The refusals by limits that are counted and not yet written.
+/// The refusals of known workflows that are counted and not yet written.
 #[derive(Debug, Default)]
 pub struct LimitRefusals {
     // A std Mutex, because nothing awaits while it is held.
@@ -65,6 +69,9 @@ impl LimitRefusals {
                 | Reason::QuotaDailyBytesExceeded
                 | Reason::QuotaHourlyUploadsExceeded
                 | Reason::QuotaMonthlyDownloadsExceeded
+                | Reason::DpopProofInvalid
+                | Reason::DpopNonceRequired
+                | Reason::CertificateMismatch
         )
     }
 
@@ -78,7 +85,9 @@ impl LimitRefusals {
         now: Timestamp,
     ) -> bool {
         let minute = minute(now);
-        let kind = Kind { app: who.app.clone(), workflow: who.workflow.clone(), action, reason };
+        let copied = matches!(reason, Reason::DpopProofInvalid | Reason::CertificateMismatch);
+        let token = copied.then(|| who.token.clone());
+        let kind = Kind { app: who.app.clone(), workflow: who.workflow.clone(), action, reason, token };
         let mut counted = self.lock();
         if let Some(folded) = counted.running.get_mut(&kind) {
             if folded.minute == minute {
@@ -149,14 +158,21 @@ mod tests {
         };
         assert_eq!((0..1000).filter(|_| refuse(&who, Reason::RateLimited, now)).count(), 1);
         assert!(refuse(&who, Reason::RequestRepeated, now) && refuse(&other, Reason::RateLimited, now));
+        let copied = Principal { token: "BBBBBBBBBBBBBBBB".parse().unwrap(), ..who.clone() };
+        assert!(!refuse(&copied, Reason::RateLimited, now), "whichever token the workflow has");
+        for (own, expected) in [(&who, true), (&copied, true), (&copied, false)] {
+            assert_eq!(refuse(own, Reason::DpopProofInvalid, now), expected, "each token that was copied has a row");
+        }
         assert!(refusals.take(now, false).is_empty(), "the minute is not over");
 
         let later = now + jiff::SignedDuration::from_secs(60);
         assert!(refuse(&who, Reason::RateLimited, later), "each minute anew");
         let rows: Vec<AuditEntry> = refusals.take(later, false).iter().map(Folded::entry).collect();
-        assert_eq!(rows.len(), 1, "{rows:?}");
-        assert!(rows[0].detail.as_ref().unwrap().starts_with("999 more"));
-        assert_eq!((rows[0].reason, rows[0].workflow.as_ref()), (Some(Reason::RateLimited), Some(&who.workflow)));
+        let told = |reason| rows.iter().find(|row| row.reason == Some(reason)).unwrap();
+        assert_eq!(rows.len(), 2, "{rows:?}");
+        assert!(told(Reason::RateLimited).detail.as_ref().unwrap().starts_with("1000 more"));
+        assert_eq!(told(Reason::RateLimited).workflow.as_ref(), Some(&who.workflow));
+        assert_eq!(told(Reason::DpopProofInvalid).token_id.as_ref(), Some(&copied.token));
         assert!(!refuse(&who, Reason::RateLimited, later));
         assert_eq!(refusals.take(later, true).len(), 1, "at the end everything is written");
         assert!(refusals.lock().running.is_empty());

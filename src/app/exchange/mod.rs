@@ -18,6 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::domain::audit::{AuditAction, Outcome};
 use crate::domain::binding::Binding;
+use crate::domain::bytes::Sha256Digest;
 use crate::domain::ids::{AppName, IssuerName, OwnerName, WorkflowName};
 use crate::domain::principal::{Possession, Principal, Subject};
 use crate::domain::refusal::{Reason, Refusal};
@@ -192,6 +193,12 @@ impl App {
             // The answer says so already.
             return refusal;
         }
+        // Nothing has counted the request yet.
+        if person.app.is_none()
+            && !self.anonymous.deserves_a_row(context, AuditAction::ExchangeToken, refusal.reason, now)
+        {
+            return refusal;
+        }
         match self.store.audit(entry).await {
             Ok(()) => refusal,
             Err(error) => error.into(),
@@ -212,6 +219,12 @@ impl Person {
 fn unlike(what: &str) -> Refusal {
     Refusal::new(Reason::TokenTypeUnsupported, format!("subject_token_type does not fit: {what}."))
         .allowed([TokenType::AccessToken.as_str()])
+}
+
+/// The request as it is counted: the same body of two askers is no loop.
+fn counted_as(context: &RequestContext, asker: &str) -> RequestContext {
+    let body = context.body.map(|body| Sha256Digest::of(format!("{body} {asker}").as_bytes()));
+    RequestContext { body, ..context.clone() }
 }
 
 /// How whoever holds this key proves it.

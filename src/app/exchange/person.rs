@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::domain::audit::AuditAction;
 use crate::domain::binding::Binding;
-use crate::domain::principal::{Principal, Subject};
+use crate::domain::principal::Principal;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::identity::oidc::Assertion;
 use crate::identity::{HeldKey, ProofError, Token};
@@ -12,7 +12,7 @@ use crate::policy::{ExchangeRequest, Manifest, TOKEN_TTL, decide_exchange};
 use crate::store::{TokenHolder, TokenOrigin};
 
 use super::issue::Plan;
-use super::{ExchangeWish, IssuedToken, Person, Seen, possession, which};
+use super::{ExchangeWish, IssuedToken, Person, Seen, counted_as, possession, which};
 use crate::app::{App, RequestContext};
 
 impl App {
@@ -44,7 +44,8 @@ impl App {
         if let Some(rules) = &app.exchange {
             person.app = Some((app.app.clone(), rules.workflow.clone(), app.owner.clone()));
             let asker = provisional(app, rules.workflow.clone(), &assertion, proven.as_ref(), &self.clock);
-            let admission = self.admit_person(context, &asker, &assertion.subject).await;
+            let counted = counted_as(context, &assertion.subject.user);
+            let admission = self.admit(&counted, &asker, AuditAction::ExchangeToken).await;
             self.admitted(admission, seen)?;
         }
         let now = self.clock.now();
@@ -76,20 +77,6 @@ impl App {
             what,
         };
         self.issue_token(context, plan, seen).await
-    }
-
-    /// Counts the exchange as a request of the app's workflow. The same body of two people is no loop.
-    async fn admit_person(
-        &self,
-        context: &RequestContext,
-        asker: &Principal,
-        subject: &Subject,
-    ) -> Result<crate::app::Admission, Box<crate::app::NotAdmitted>> {
-        let body = context
-            .body
-            .map(|body| crate::domain::bytes::Sha256Digest::of(format!("{body} {}", subject.user).as_bytes()));
-        let own = RequestContext { body, ..context.clone() };
-        self.admit(&own, asker, AuditAction::ExchangeToken).await
     }
 }
 

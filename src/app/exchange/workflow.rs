@@ -11,7 +11,7 @@ use crate::policy::{ExchangeRequest, TOKEN_TTL, decide_derivation};
 use crate::store::{TokenHolder, TokenOrigin};
 
 use super::issue::Plan;
-use super::{ExchangeWish, IssuedToken, Seen, possession, which};
+use super::{ExchangeWish, IssuedToken, Seen, counted_as, possession, which};
 use crate::app::authenticate::refusal;
 use crate::app::{App, RequestContext};
 
@@ -34,10 +34,12 @@ impl App {
             Err(error) => return Err(refusal(error)),
         };
         seen.workflow = Some(Box::new((*who).clone()));
+        // Before anything else can be refused, so that whatever is refused was counted.
+        let counted = counted_as(context, who.token.as_str());
+        let admission = self.admit(&counted, &who, AuditAction::ExchangeToken).await;
+        self.admitted(admission, seen)?;
         let policies = self.policies.current();
         let app = which::app(&policies, &self.settings.public_url, wish, who.environment, |app| app.app == who.app)?;
-        let admission = self.admit(context, &who, AuditAction::ExchangeToken).await;
-        self.admitted(admission, seen)?;
         let now = self.clock.now();
         let Some(parent) = self.store.token(&who.token).await? else {
             return Err(Refusal::new(Reason::TokenRevoked, "The token that was shown has been revoked."));
