@@ -27,7 +27,7 @@ async fn the_command_line_says_what_is_wrong_with_an_issuer() {
     // The example's manifests list `company`.
     let nobody = Gateway::start().await;
     let (code, printed, _) = nobody.run(&["issuers", "check"]);
-    let unknown = "apps/where2eat.toml:23 exchange.issuers: no issuer of the configuration is called 'company'";
+    let unknown = "apps/where2eat.toml:24 exchange.issuers: no issuer of the configuration is called 'company'";
     assert!(code != 0 && printed.contains(&format!("MISSING  {unknown}")), "{printed}");
     assert!(nobody.log().contains(&format!("{unknown}; nobody of it gets tokens")), "{}", nobody.log());
 }
