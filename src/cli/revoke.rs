@@ -135,7 +135,11 @@ impl RevokeCommand {
             Act::Key { key, how } => how.to(RevocationTarget::Key(key)),
             Act::List { in_force } => {
                 let query = RevocationQuery { blocking: in_force, limit: 100, ..RevocationQuery::default() };
-                println!("{}", table(&app.revocations(&context, &who, Ok(query)).await?));
+                let (found, next) = app.revocations(&context, &who, Ok(query)).await?;
+                println!("{}", table(&found));
+                if next.is_some() {
+                    eprintln!("there are more; GET /admin/revocations lists all of them");
+                }
                 return Ok(());
             }
             Act::Show { id } => {

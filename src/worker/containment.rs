@@ -19,8 +19,8 @@ use crate::store::{ObjectsOf, RevocationRecord, StoreError};
 
 /// How often it is looked for a revocation that another node has begun.
 const IDLE: Duration = Duration::from_secs(1);
-/// Revocations that are worked on in one step.
-const AT_ONCE: usize = 20;
+/// Revocations that are worked on in one step: all that are open, or those that cannot end would keep newer ones out.
+const AT_ONCE: usize = 1000;
 /// Objects that are read at a time.
 const PAGE: usize = 200;
 /// After a revocation, how long uploads may still be recorded that were allowed before: half a second until every node knows, a

@@ -7,6 +7,7 @@ use crate::domain::audit::{AuditAction, AuditEntry, Outcome};
 use crate::domain::job::JobKind;
 use crate::domain::life::{Life, State};
 use crate::domain::object::Object;
+use crate::storage::{StorageError, StoredObject};
 use crate::store::RevocationRecord;
 
 use super::super::arrivals::{ArrivalError, Source};
@@ -37,10 +38,7 @@ impl App {
     pub async fn contain(&self, object: &Object, record: &RevocationRecord) -> Result<Containing, ArrivalError> {
         let mut object = object.clone();
         for _ in 0..ATTEMPTS {
-            if object.life == Life::Issued
-                && let Some(store) = self.targets.store(&object.target)
-                && let Some(stored) = store.head(&object.keys.staging).await?
-            {
+            if let Some(stored) = self.unnoticed(&object).await? {
                 self.arrive(object.clone(), stored, Source::Containment).await?;
             } else {
                 let Ok(next) = object.life.clone().contain(record.id) else { return Ok(Containing::Nothing) };
@@ -59,6 +57,18 @@ impl App {
             }
         }
         Ok(Containing::Busy)
+    }
+
+    /// The bytes of an upload that is still awaited, where they are there already. A target that is not configured here may hold
+    /// some.
+    async fn unnoticed(&self, object: &Object) -> Result<Option<StoredObject>, ArrivalError> {
+        if object.life != Life::Issued {
+            return Ok(None);
+        }
+        let Some(store) = self.targets.store(&object.target) else {
+            return Err(StorageError::Unavailable(format!("the target {} is not configured", object.target)).into());
+        };
+        Ok(store.head(&object.keys.staging).await?)
     }
 
     fn contained(&self, object: &Object, record: &RevocationRecord) -> AuditEntry {

@@ -162,7 +162,7 @@ impl App {
         Ok(self.told(record, tokens).await)
     }
 
-    /// A page of revocations, newest first.
+    /// A page of revocations, newest first, and the last one where there are more.
     ///
     /// # Errors
     /// The refusal, recorded.
@@ -171,9 +171,14 @@ impl App {
         context: &RequestContext,
         who: &Operator,
         query: Result<RevocationQuery, Refusal>,
-    ) -> Result<Vec<RevocationRecord>, Refusal> {
-        let query = self.looked(context, who, AuditAction::ReadRevocations, query).await?;
-        Ok(self.store.revocations(query).await?)
+    ) -> Result<(Vec<RevocationRecord>, Option<RevocationId>), Refusal> {
+        let mut query = self.looked(context, who, AuditAction::ReadRevocations, query).await?;
+        query.limit += 1;
+        let mut found = self.store.revocations(query.clone()).await?;
+        let more = found.len() == query.limit;
+        found.truncate(query.limit - 1);
+        let next = found.last().filter(|_| more).map(|last| last.id);
+        Ok((found, next))
     }
 
     /// Ends the block of a revocation: new tokens may be made again. What is dead stays dead, and what is held stays held.

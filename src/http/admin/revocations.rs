@@ -286,12 +286,11 @@ pub(in crate::http) async fn list_revocations(
     query: Parameters<RevocationParameters>,
 ) -> Result<HttpResponse, Problem> {
     let query = query.0.and_then(RevocationParameters::parse);
-    let limit = query.as_ref().map_or(0, |query| query.limit);
-    let found = app
+    let (found, next) = app
         .revocations(&context.0, &who.who, query)
         .await
         .map_err(|refusal| Problem::new(refusal, context.0.request_id))?;
-    let next_cursor = found.last().filter(|_| found.len() == limit).map(|last| last.id.to_string());
+    let next_cursor = next.map(|last| last.to_string());
     let revocations = found.iter().map(RevocationView::from).collect();
     Ok(HttpResponse::Ok().json(RevocationList { revocations, next_cursor }))
 }
