@@ -1,14 +1,15 @@
 //! `--into 'COMMAND'`: a token goes straight into the caller's store of secrets.
 //!
 //! The command gets the token on its standard input, without a line end, and never in its arguments or its environment,
-//! which other processes can read. What the token is for stands in the environment, for tags. Where the command fails, the
-//! token is revoked: nobody knows where it went.
+//! which other processes can read. What the token is for stands in the environment, for tags. Where the command fails or is
+//! interrupted, the token is revoked: nobody knows where it went.
 
 use std::process::Stdio;
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::{App, CreatedToken, RequestContext};
 use crate::domain::principal::Operator;
@@ -63,7 +64,12 @@ impl Into {
             println!("{}", parcel.token.expose_secret());
             return Ok(());
         };
-        let Err(why) = hand_over(command, parcel).await else {
+        eprintln!("token {id} is handed to the command");
+        let handed_over = tokio::select! {
+            handed_over = hand_over(command, parcel) => handed_over,
+            () = interrupted() => Err("it was interrupted".to_owned()),
+        };
+        let Err(why) = handed_over else {
             eprintln!("token {id} was handed to the command");
             return Ok(());
         };
@@ -72,6 +78,18 @@ impl Into {
             Err(error) => format!("token {id} could NOT be revoked, do it by hand ({error})"),
         };
         Err(Failure::Told(format!("{why}; {end}")))
+    }
+}
+
+/// Returns at SIGINT or SIGTERM; never where nobody can listen for them.
+async fn interrupted() {
+    let wait = async |kind| match signal(kind) {
+        Ok(mut signal) => signal.recv().await,
+        Err(_) => std::future::pending().await,
+    };
+    tokio::select! {
+        _ = wait(SignalKind::interrupt()) => {}
+        _ = wait(SignalKind::terminate()) => {}
     }
 }
 

@@ -143,6 +143,12 @@ impl Gateway {
         run(&self.binary, self.dir.path(), &self.environment, arguments)
     }
 
+    /// The same for a thread of its own.
+    pub fn runner(&self) -> impl Fn(&[&str]) -> (i32, String, String) + Send + use<> {
+        let (binary, dir, environment) = (self.binary.clone(), self.dir.path().to_owned(), self.environment.clone());
+        move |arguments| run(&binary, &dir, &environment, arguments)
+    }
+
     /// The same as another user of the operating system: who acts on the command line is told by `USER`.
     pub fn run_as(&self, user: &str, arguments: &[&str]) -> (i32, String, String) {
         let mut environment = self.environment.clone();

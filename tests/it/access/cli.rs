@@ -1,9 +1,12 @@
 //! The whole flow on the command line, with the token going straight into a store of secrets.
 
+use std::process::Command;
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
 use super::{approved, audit, listed, standing, works};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, PATIENCE};
 
 fn ask(gateway: &Gateway, more: &[&str]) -> (i32, String, String) {
     let request = [
@@ -145,6 +148,32 @@ async fn a_whole_link_is_claimed_from_a_machine_without_a_configuration() {
     assert!(listed(&gateway, lost).await["revokedAt"].is_string(), "it was given back");
     let (code, _, errors) = claim("http://files.example.com/claim/x", "cat");
     assert!(code == 1 && errors.contains("over https"), "{errors}");
+}
+
+#[tokio::test]
+async fn an_interrupted_delivery_leaves_no_token_alive() {
+    let gateway = Gateway::start().await;
+    let (link, _) = approved(&gateway).await;
+    let pid = gateway.dir().join("pid");
+    // The command never ends by itself, and says whose child it is.
+    let command = format!("echo $PPID > {0}.tmp; mv {0}.tmp {0}; exec sleep 600", pid.display());
+    let waiting = tokio::task::spawn_blocking({
+        let run = gateway.runner();
+        move || run(&["access", "claim", &link, "--into", &command])
+    });
+    let begun = Instant::now();
+    let parent = loop {
+        if let Ok(text) = std::fs::read_to_string(&pid) {
+            break text.trim().to_owned();
+        }
+        assert!(begun.elapsed() < PATIENCE, "the command was not started");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(Command::new("kill").args(["-INT", &parent]).status().unwrap().success());
+    let (code, printed, errors) = waiting.await.unwrap();
+    assert!(code == 1 && printed.is_empty() && errors.contains("was interrupted"), "{errors}");
+    let lost = errors.split_whitespace().find(|word| word.len() == 16).unwrap();
+    assert!(listed(&gateway, lost).await["revokedAt"].is_string(), "{errors}");
 }
 
 #[tokio::test]
