@@ -6,12 +6,14 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 
+use crate::app::tokens::describe;
 use crate::app::{Admission, App, NotAdmitted, RequestContext};
 use crate::domain::audit::{AuditAction, Outcome};
 use crate::domain::binding::Binding;
 use crate::domain::bytes::Sha256Digest;
 use crate::domain::ids::{KeyId, TokenId};
 use crate::domain::refusal::{Reason, Refusal};
+use crate::domain::revocation::RevocationTarget;
 use crate::domain::scope::Scopes;
 use crate::identity::access_token::{AccessTokens, Claims, Confirmation, LONGEST};
 use crate::identity::{HeldKey, KeyringError, Token, TokenKind};
@@ -76,12 +78,13 @@ impl App {
         }
         let life = SignedDuration::try_from(Duration::from_secs(expires_in)).unwrap_or(SignedDuration::ZERO);
         let expires_at = begun + life;
-        let TokenHolder::Workflow { app, workflow, scopes, subject, .. } = &plan.holder else {
+        let Plan { holder, origin, issuer, parent, mut held, rule, what, .. } = plan;
+        let TokenHolder::Workflow { app, workflow, scopes, subject, .. } = &holder else {
             return Err(Refusal::new(Reason::Internal, "An operator's token is never exchanged."));
         };
         let (app, list) = (app.clone(), Scopes::from(scopes.clone()));
         let client = format!("{app}/{workflow}");
-        let binding = plan.held.as_ref().map(HeldKey::binding);
+        let binding = held.as_ref().map(HeldKey::binding);
         let about = About {
             sub: subject.as_ref().map_or(client.as_str(), |subject| subject.user.as_str()),
             client: &client,
@@ -90,45 +93,42 @@ impl App {
             expires_at,
             binding,
         };
-        let made = self.make(&plan.holder, &about).await?;
-        let record = TokenRecord {
-            origin: plan.origin,
-            issuer: plan.issuer,
-            parent: plan.parent.clone(),
-            binding,
-            key: made.key,
-            ..TokenRecord::new(made.id.clone(), made.hash, plan.holder, now, Some(expires_at))
-        };
-        let mut audit = context.entry(now, AuditAction::ExchangeToken, Outcome::Allowed, 200);
-        if let TokenHolder::Workflow { app, workflow, owner, scopes: _, subject, .. } = &record.holder {
-            (audit.app, audit.workflow, audit.owner) = (Some(app.clone()), Some(workflow.clone()), Some(owner.clone()));
-            if let Some(subject) = subject {
-                audit = audit.for_subject(subject);
-            }
-        }
-        // What was presented is a parent of ours, or nothing of ours.
-        audit.token_id = Some(plan.parent.unwrap_or_else(|| made.id.clone()));
-        audit.scopes = list.texts();
-        audit.rule = Some(plan.rule);
         let bound = binding.map_or_else(String::new, |binding| format!(", bound to {binding}"));
-        audit.detail = Some(format!("token {} for {expires_in} s, {}{bound}", made.id, plan.what));
-        if let Some(HeldKey::Dpop(proof)) = plan.held {
-            // Not before the token is decided on: anybody can make proofs, and each that is used up is a durable write.
-            self.authenticator.proofs().spend(proof).await?;
-        }
-        match self.store.create_token(record.clone(), audit).await? {
-            CreateOutcome::Created => {}
-            CreateOutcome::Blocked(block) => {
-                let detail = "Tokens for this person, device, workflow or app are blocked; ask your platform team.";
-                return Err(Refusal::new(Reason::AccessBlocked, detail).rule(block.id.to_string()));
+        let mut keys_are_old = true;
+        let (text, record) = loop {
+            let Made { text, id, hash, key } = self.make(&holder, &about).await?;
+            let record = TokenRecord::new(id, hash, holder.clone(), now, Some(expires_at));
+            let record = TokenRecord { origin, issuer: issuer.clone(), parent: parent.clone(), binding, key, ..record };
+            let entry = context.entry(now, AuditAction::ExchangeToken, Outcome::Allowed, 200);
+            let mut audit = describe(&record, entry);
+            // What was presented is a parent of ours, or nothing of ours.
+            audit.token_id = Some(parent.clone().unwrap_or_else(|| record.id.clone()));
+            audit.scopes = list.texts();
+            audit.rule = Some(Arc::clone(&rule));
+            audit.detail = Some(format!("token {} for {expires_in} s, {what}{bound}", record.id));
+            if let Some(HeldKey::Dpop(proof)) = held.take() {
+                // Not before the token is decided on: anybody can make proofs, and each that is used up is a durable write.
+                self.authenticator.proofs().spend(proof).await?;
             }
-            CreateOutcome::ParentEnded => {
-                return Err(Refusal::new(Reason::TokenRevoked, "The token that was shown has ended meanwhile."));
+            match self.store.create_token(record.clone(), audit).await? {
+                CreateOutcome::Created => break (text, record),
+                // Another node has revoked the key a moment ago, and nobody is blocked: the next key signs.
+                CreateOutcome::Blocked(block) if keys_are_old && matches!(block.target, RevocationTarget::Key(_)) => {
+                    keys_are_old = false;
+                    self.authenticator.keys().forget();
+                }
+                CreateOutcome::Blocked(block) => {
+                    let detail = "Tokens for this person, device, workflow or app are blocked; ask your platform team.";
+                    return Err(Refusal::new(Reason::AccessBlocked, detail).rule(block.id.to_string()));
+                }
+                CreateOutcome::ParentEnded => {
+                    return Err(Refusal::new(Reason::TokenRevoked, "The token that was shown has ended meanwhile."));
+                }
             }
-        }
+        };
         let standing =
             seen.standing.clone().ok_or_else(|| Refusal::new(Reason::Internal, "Nobody has counted this."))?;
-        Ok(IssuedToken { token: made.text, record, app, scopes: list, expires_in, standing })
+        Ok(IssuedToken { token: text, record, app, scopes: list, expires_in, standing })
     }
 
     /// The token's text, by configuration.

@@ -122,4 +122,6 @@ async fn p7_a_signing_key_is_rotated_and_revoked_on_every_node_within_a_second()
     assert_eq!(two.nodes[1].admin_post("/admin/revocations", body).await.0, 201);
     assert_eq!(two.works(1, &new).await, 401);
     two.within_the_bound("dead on the other", async || two.works(0, &new).await == 401).await;
+    let next = two.exchanged(0).await;
+    assert!(kid(&next) != kid(&new) && two.works(1, &next).await == 200, "and nobody waits for another key");
 }
