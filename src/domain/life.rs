@@ -317,13 +317,11 @@ impl Life {
         }
     }
 
-    /// A reviewer has an object inspected again that nobody could judge, for example after the scanner was away, or that
-    /// was contained before it was visible.
+    /// A reviewer has an object inspected again that nobody could judge, for example after the scanner was away. What was
+    /// contained is held for who uploaded it, which no inspection can judge: it is released, by as many as the policy asks.
     pub fn inspect_again(self) -> Next {
         match self {
-            Life::Unscannable { staged, .. } | Life::Contained { held: Held::Staged(staged), .. } => {
-                Ok(Life::Uploaded { staged })
-            }
+            Life::Unscannable { staged, .. } => Ok(Life::Uploaded { staged }),
             other => Err(other.refuse("inspected again")),
         }
     }

@@ -105,6 +105,12 @@ async fn what_is_not_yet_judged_is_held_and_judged_before_it_is_ever_served() {
     let held = gateway.wait_for(&id, "quarantined").await;
     assert_eq!((&held["reason"], &now["uploaded"]["states"]["quarantined"]), (&json!("contained"), &json!(1)), "{now}");
     let reason = json!({ "reason": "let it go on" });
+    let (status, refused) = gateway.admin_post(&format!("/admin/objects/{id}/inspect"), reason.clone()).await;
+    assert_eq!(
+        (status, &refused["code"]),
+        (409, &json!("state_conflict")),
+        "a release, with all that it needs: {refused}"
+    );
     let (status, released) = gateway.admin_post(&format!("/admin/objects/{id}/release"), reason).await;
     assert_eq!(status, 200, "{released}");
     assert_ne!(released["state"], "visible", "it was never judged");
