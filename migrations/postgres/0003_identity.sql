@@ -3,7 +3,9 @@
 --
 -- Online: new tables, and columns without defaults, so that no row is rewritten and the program before this one neither
 -- reads nor writes them. While that one still runs, it honours each revocation, since it reads revoked_at; but it does not
--- look for blocks, so that a token which it makes for somebody who is blocked works until that one is revoked again.
+-- look for blocks, so that a token which it makes for somebody who is blocked works until that one is revoked again. Nor does
+-- it look at roles and bindings: to it every operator's token is an admin's and a bound token a bearer token, and it cannot read
+-- an object that was contained. So nobody makes operators with roles, binds tokens or contains before the last old node has ended.
 
 -- What tokens are signed with, what nonces are made from, what webhooks are known by. The newest of a purpose is used; the
 -- earlier ones are accepted until their time.
