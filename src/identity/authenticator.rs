@@ -7,14 +7,16 @@
 //! (P6).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use moka::sync::Cache;
 use tokio::sync::Mutex;
 
+use super::auth_error::AuthError;
 use super::changes::Changes;
-use super::dpop::{ProofError, Proofs, ShownProof, VerifyError};
+use super::dpop::{ProofError, Proofs, ShownProof};
 use super::evidence::{Evidence, Scheme};
 use super::freshness::{MAX_AGE, turn};
 use super::gateway_keys::KeyringError;
@@ -33,35 +35,6 @@ use crate::store::{Store, StoreError, TokenRecord};
 const LONGEST: Duration = Duration::from_secs(60);
 /// Tokens that are remembered at most, unknown ones included.
 const CAPACITY: u64 = 20_000;
-
-/// Why nobody was authenticated.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthError {
-    /// The token is not accepted.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// The token is good, and whoever sends it has not proven to hold its key: perhaps a thief.
-    #[error("{1}")]
-    Unproven(Arc<Principal>, Refusal),
-    /// Nobody could look.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl From<ProofError> for AuthError {
-    fn from(error: ProofError) -> Self {
-        Self::Refused(error.into())
-    }
-}
-
-impl From<VerifyError> for AuthError {
-    fn from(error: VerifyError) -> Self {
-        match error {
-            VerifyError::Proof(error) => error.into(),
-            VerifyError::Store(error) => Self::Store(error),
-        }
-    }
-}
 
 /// A workflow whose token was accepted.
 #[derive(Clone, Debug)]
@@ -98,8 +71,8 @@ struct Remembered {
 
 struct Known {
     record: TokenRecord,
-    /// Whether the signature of a signed token was good.
-    signed: AtomicBool,
+    /// Until when the signature of a signed token is good, in microseconds of the epoch, once that was looked at.
+    signed_until: AtomicI64,
     who: Who,
     noted: Minute,
 }
@@ -144,20 +117,20 @@ impl Authenticator {
         let known = self.known(&presented, &remembered)?;
         self.signature(token, known).await?;
         let Who::Workflow(who) = &known.who else { return Err(token::invalid().into()) };
-        let who = Arc::clone(who);
-        match (&known.record.binding, evidence.scheme()) {
-            (None, Scheme::Bearer) => Ok(Authenticated { who, renew_nonce: false }),
+        let renew_nonce = match (&known.record.binding, evidence.scheme()) {
+            (None, Scheme::Bearer) => false,
             (None, Scheme::Dpop) => {
                 let detail = "this token is bound to no key; send it as Authorization: Bearer <token>";
-                Err(Refusal::new(Reason::TokenInvalid, detail).into())
+                return Err(Refusal::new(Reason::TokenInvalid, detail).into());
             }
             // Apart, so that tokens that are not bound do not carry the room for it.
             (Some(binding), _) => match Box::pin(self.prove(binding, token, evidence)).await {
-                Ok(renew_nonce) => Ok(Authenticated { who, renew_nonce }),
-                Err(AuthError::Refused(refusal)) => Err(AuthError::Unproven(who, refusal)),
-                Err(error) => Err(error),
+                Err(AuthError::Refused(refusal)) => return Err(AuthError::Unproven(Arc::clone(who), refusal)),
+                proven => proven?,
             },
-        }
+        };
+        self.used(known);
+        Ok(Authenticated { who: Arc::clone(who), renew_nonce })
     }
 
     /// The workflow whose token this is, for a request that shows it as a thing to be exchanged or narrowed and not as its
@@ -172,13 +145,17 @@ impl Authenticator {
         self.signature(token, known).await?;
         let Who::Workflow(who) = &known.who else { return Err(token::invalid().into()) };
         let unproven = match (&known.record.binding, proven) {
-            (None, _) => return Ok(Arc::clone(who)),
-            (Some(own), Some(proven)) if own == proven => return Ok(Arc::clone(who)),
-            (Some(Binding::Dpop(_)), None) => ProofError::Missing.into(),
-            (Some(Binding::Dpop(_)), Some(_)) => ProofError::OtherKey.into(),
-            (Some(Binding::Certificate(_)), _) => other_certificate(),
+            (None, _) => None,
+            (Some(own), Some(proven)) if own == proven => None,
+            (Some(Binding::Dpop(_)), None) => Some(ProofError::Missing.into()),
+            (Some(Binding::Dpop(_)), Some(_)) => Some(ProofError::OtherKey.into()),
+            (Some(Binding::Certificate(_)), _) => Some(other_certificate()),
         };
-        Err(AuthError::Unproven(Arc::clone(who), unproven))
+        if let Some(refusal) = unproven {
+            return Err(AuthError::Unproven(Arc::clone(who), refusal));
+        }
+        self.used(known);
+        Ok(Arc::clone(who))
     }
 
     /// The record of a token as it is now in the database, where the token is in force; whether its key is proven is not
@@ -189,8 +166,8 @@ impl Authenticator {
     pub async fn look_again(&self, token: &str) -> Result<Option<TokenRecord>, AuthError> {
         let Ok(presented) = PresentedToken::parse(token) else { return Ok(None) };
         let Some(record) = self.store.token(&presented.id).await? else { return Ok(None) };
-        let good =
-            token::check(&presented, &record, self.clock.now()).is_ok() && self.is_signed(token, &record).await?;
+        let good = token::check(&presented, &record, self.clock.now()).is_ok()
+            && self.signed_until(token, &record).await?.is_some();
         Ok(good.then_some(record))
     }
 
@@ -200,22 +177,23 @@ impl Authenticator {
     }
 
     /// The signature of a signed token, looked at once for each read of its record: the digest says already that it is the
-    /// text that was made here.
+    /// text that was made here, and the key's window is remembered with it.
     async fn signature(&self, token: &str, known: &Known) -> Result<(), AuthError> {
-        if known.record.key.is_none() || known.signed.load(Ordering::Relaxed) {
-            return Ok(());
+        let now = self.clock.now().as_microsecond();
+        if known.record.key.is_some() && known.signed_until.load(Ordering::Relaxed) <= now {
+            let until = self.signed_until(token, &known.record).await?.ok_or_else(token::invalid)?;
+            known.signed_until.store(until, Ordering::Relaxed);
         }
-        if !self.is_signed(token, &known.record).await? {
-            return Err(token::invalid().into());
-        }
-        known.signed.store(true, Ordering::Relaxed);
         Ok(())
     }
 
-    async fn is_signed(&self, token: &str, record: &TokenRecord) -> Result<bool, AuthError> {
-        let Some(id) = &record.key else { return Ok(true) };
+    /// Until when the signature is accepted; `None` where it is not.
+    async fn signed_until(&self, token: &str, record: &TokenRecord) -> Result<Option<i64>, AuthError> {
+        let Some(id) = &record.key else { return Ok(Some(i64::MAX)) };
         match self.keys.accepted(id).await {
-            Ok(key) => Ok(key.is_some_and(|key| key.signed(token))),
+            Ok(found) => Ok(found
+                .filter(|(key, _)| key.signed(token))
+                .map(|(_, until)| until.map_or(i64::MAX, Timestamp::as_microsecond))),
             Err(KeyringError::Store(error)) => Err(error.into()),
             Err(KeyringError::Key(error)) => Err(StoreError::Corrupt(error.to_string()).into()),
         }
@@ -257,10 +235,10 @@ impl Authenticator {
             return Err(Refusal::new(Reason::TokenInvalid, detail).into());
         }
         let remembered = self.look_up(&presented.id).await?;
-        match &self.known(&presented, &remembered)?.who {
-            Who::Operator(operator) => Ok(operator.clone()),
-            Who::Workflow(_) => Err(token::invalid().into()),
-        }
+        let known = self.known(&presented, &remembered)?;
+        let Who::Operator(operator) = &known.who else { return Err(token::invalid().into()) };
+        self.used(known);
+        Ok(operator.clone())
     }
 
     /// The workflow that holds the token with this id, if it is in force, for whoever follows something that was made
@@ -315,16 +293,17 @@ impl Authenticator {
 
     fn known<'r>(&self, presented: &PresentedToken, remembered: &'r Remembered) -> Result<&'r Known, Refusal> {
         let known = remembered.found.as_ref().ok_or_else(token::invalid)?;
-        let now = self.clock.now();
-        token::check(presented, &known.record, now).inspect_err(|_| {
+        token::check(presented, &known.record, self.clock.now()).inspect_err(|_| {
             if !presented.is_secret_of(&known.record) {
                 self.wrong_secrets.count(&known.record);
             }
         })?;
-        if known.noted.is_new(now) {
-            self.uses.note(&known.record, now);
-        }
         Ok(known)
+    }
+
+    /// To be called once the token was accepted, with all that it needs.
+    fn used(&self, known: &Known) {
+        self.uses.note(&known.noted, &known.record, self.clock.now());
     }
 
     async fn look_up(&self, id: &TokenId) -> Result<Arc<Remembered>, StoreError> {
@@ -360,7 +339,7 @@ impl Authenticator {
             }
             Identity::Operator(operator) => Who::Operator(operator),
         };
-        Ok(Known { record, signed: AtomicBool::new(false), who, noted: Minute::default() })
+        Ok(Known { record, signed_until: AtomicI64::new(i64::MIN), who, noted: Minute::default() })
     }
 
     async fn read(&self, id: &TokenId) -> Result<Arc<Remembered>, StoreError> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
+use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use tokio::sync::Mutex;
 
@@ -60,16 +61,15 @@ impl Keyring {
         Ok(in_use(&*self.keep(at, keys)?).ok_or(KeyError)?)
     }
 
-    /// The key with this id, where what it signed is still accepted.
+    /// The key with this id, where what it signed is still accepted, and until when where that has an end.
     ///
     /// # Errors
     /// [`KeyringError`].
-    pub async fn accepted(&self, id: &KeyId) -> Result<Option<Arc<SigningKey>>, KeyringError> {
+    pub async fn accepted(&self, id: &KeyId) -> Result<Option<(Arc<SigningKey>, Option<Timestamp>)>, KeyringError> {
         let of = |read: &Read| {
-            read.keys
-                .iter()
-                .find(|known| known.record.id == *id)
-                .map(|known| known.record.is_accepted(self.clock.now()).then(|| Arc::clone(&known.key)))
+            read.keys.iter().find(|known| known.record.id == *id).map(|Known { record, key }| {
+                record.is_accepted(self.clock.now()).then(|| (Arc::clone(key), record.accepted_until))
+            })
         };
         match of(&*self.current().await?) {
             Some(found) => Ok(found),

@@ -6,6 +6,7 @@
 //! purpose: any decision about what the caller may do; that is `policy`.
 
 pub mod access_token;
+mod auth_error;
 mod authenticator;
 mod changes;
 mod client_certificates;
@@ -20,7 +21,8 @@ mod token;
 mod uses;
 mod wrong_secrets;
 
-pub use authenticator::{AuthError, Authenticated, Authenticator};
+pub use auth_error::AuthError;
+pub use authenticator::{Authenticated, Authenticator};
 pub use client_certificates::ClientCertificates;
 pub use dpop::{ALGORITHMS, NonceKeys, ProofError, ProofRules, Proofs, Proven, ShownProof, Unspent, VerifyError};
 pub use evidence::{Evidence, HeldKey, Scheme};

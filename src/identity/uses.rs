@@ -61,8 +61,11 @@ pub struct NotedUses {
 }
 
 impl Uses {
-    /// Notes that a token was used.
-    pub(super) fn note(&self, record: &TokenRecord, now: Timestamp) {
+    /// Notes that a token was used, where it is the first time in this minute.
+    pub(super) fn note(&self, minute: &Minute, record: &TokenRecord, now: Timestamp) {
+        if !minute.is_new(now) {
+            return;
+        }
         let mut noted = self.lock();
         noted.used.insert(record.id.clone(), now);
         if record.successor.is_some() {
@@ -129,12 +132,12 @@ mod tests {
     #[test]
     fn what_was_noted_is_taken_once_and_put_back_where_it_could_not_be_written() {
         let uses = Uses::default();
-        uses.note(&token(None), at("10:00:00"));
-        uses.note(&token(None), at("10:01:00"));
+        uses.note(&Minute::default(), &token(None), at("10:00:00"));
+        uses.note(&Minute::default(), &token(None), at("10:01:00"));
         let taken = uses.take(at("10:01:01"));
         assert_eq!((taken.used.len(), taken.used[0].1, taken.rotated.len()), (1, at("10:01:00"), 0));
         assert!(uses.take(at("10:01:02")).used.is_empty());
-        uses.note(&token(None), at("10:02:00"));
+        uses.note(&Minute::default(), &token(None), at("10:02:00"));
         uses.put_back(taken);
         assert_eq!(uses.take(at("10:02:01")).used[0].1, at("10:02:00"), "the later one stays");
     }
@@ -145,11 +148,11 @@ mod tests {
         let old = token(Some("BBBBBBBBBBBBBBBB"));
         let mut reports = Vec::new();
         for time in ["10:00:00", "10:01:00", "10:59:00", "11:00:00", "11:30:00"] {
-            uses.note(&old, at(time));
+            uses.note(&Minute::default(), &old, at(time));
             reports.push(uses.take(at(time)).rotated.len());
         }
         assert_eq!(reports, [1, 0, 0, 1, 0]);
-        uses.note(&old, at("12:00:00"));
+        uses.note(&Minute::default(), &old, at("12:00:00"));
         let lost = uses.take(at("12:00:00"));
         assert_eq!(lost.rotated.len(), 1);
         uses.put_back(lost);

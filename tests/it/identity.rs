@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use vestibule::clock::Clock;
 use vestibule::domain::admin::AdminRoles;
 use vestibule::domain::audit::AuditAction;
+use vestibule::domain::bytes::Sha256Digest;
 use vestibule::domain::principal::Environment;
 use vestibule::domain::refusal::Reason;
 use vestibule::domain::revocation::RevocationTarget;
-use vestibule::identity::{AuthError, Authenticator, MAX_AGE, Token, TokenKind};
+use vestibule::identity::access_token::Claims;
+use vestibule::identity::{AuthError, Authenticator, MAX_AGE, Token, TokenKind, new_key};
 use vestibule::store::sqlite::{SqliteOptions, SqliteStore};
-use vestibule::store::{CreateOutcome, IdentityStore, TokenHolder, TokenRecord};
+use vestibule::store::{CreateOutcome, GatewayStore, IdentityStore, KeyPurpose, TokenHolder, TokenRecord};
 
 use crate::possession::{Nothing, proofs};
 use crate::store_conformance::Bench;
@@ -149,4 +151,49 @@ async fn p7_a_token_that_was_unknown_is_known_soon_after_another_process_made_it
         assert!(created.elapsed() < Duration::from_secs(1), "still unknown");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+#[tokio::test]
+async fn a_signed_token_ends_with_its_keys_window_even_while_it_is_remembered() {
+    let gateway = Gateway::start();
+    let (clock, store) = (gateway.bench.clock.clone(), &gateway.bench.store);
+    let key = gateway.authenticator.keys().signing().await.unwrap();
+    let (_, id, _) = Token::generate(LIVE, &clock);
+    let claims = Claims {
+        iss: "https://files.example",
+        sub: "where2eat/menu-import",
+        aud: "https://files.example",
+        client_id: "where2eat/menu-import",
+        exp: clock.now().as_second() + 900,
+        iat: clock.now().as_second(),
+        jti: &id,
+        scope: "",
+        cnf: None,
+    };
+    let text = key.sign(&claims).unwrap();
+    let hash = Sha256Digest::of(text.as_bytes());
+    let record = TokenRecord { id, hash, key: Some(key.id().clone()), ..gateway.bench.token("0123456789abcdef") };
+    store.create_token(record, gateway.bench.act(AuditAction::CreateToken)).await.unwrap();
+    let newest = store.gateway_keys(KeyPurpose::TokenSigning).await.unwrap();
+    let next = new_key(KeyPurpose::TokenSigning, newest.first(), &clock).unwrap();
+    let until = clock.now() + jiff::SignedDuration::from_secs(60);
+    assert!(store.add_gateway_key(next, Some(until), gateway.bench.act(AuditAction::RotateKey)).await.unwrap());
+    gateway.authenticator.keys().forget();
+    assert_eq!(gateway.refused(&text).await, None, "accepted for the window");
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(gateway.refused(&text).await, Some(Reason::TokenInvalid));
+}
+
+#[tokio::test]
+async fn a_token_whose_key_is_not_proven_was_not_used() {
+    let gateway = Gateway::start();
+    let (token, id, hash) = Token::generate(LIVE, &Clock::system());
+    let binding = Some("jkt:0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I".parse().unwrap());
+    let record = TokenRecord { id, hash, binding, ..gateway.bench.token("0123456789abcdef") };
+    gateway.bench.store.create_token(record, gateway.bench.act(AuditAction::CreateToken)).await.unwrap();
+    assert!(gateway.refused(token.expose()).await.is_some());
+    assert!(gateway.authenticator.take_uses().used.is_empty(), "a thief without the key keeps no token in use");
+    let (used, record) = gateway.issue(LIVE).await;
+    assert_eq!(gateway.refused(used.expose()).await, None);
+    assert_eq!(gateway.authenticator.take_uses().used[0].0, record.id);
 }
