@@ -100,6 +100,19 @@ impl App {
         self.refuse_request(context, who, action, (object, None), refusal).await
     }
 
+    /// [`App::refuse`], where `about` says in the entry what was to be changed.
+    pub(super) async fn refuse_about(
+        &self,
+        context: &RequestContext,
+        who: Refused<'_>,
+        action: AuditAction,
+        about: impl FnOnce(AuditEntry) -> AuditEntry,
+        refusal: Refusal,
+    ) -> Refusal {
+        let entry = about(self.refused_entry(context, who, action, &refusal));
+        self.record_refusal(context, who, entry, refusal).await
+    }
+
     /// [`App::refuse`], with what was asked for where that could be read.
     pub(super) async fn refuse_request(
         &self,
@@ -116,13 +129,7 @@ impl App {
             metrics::counter!("vestibule_refused_total", "code" => refusal.reason.code()).increment(1);
             return refusal;
         }
-        let entry = context.entry(self.clock.now(), action, Outcome::Refused, refusal.reason.status());
-        let mut entry = audit::refused(entry, &refusal);
-        match who {
-            Refused::Nobody => {}
-            Refused::Principal(principal) => entry = entry.by_principal(principal),
-            Refused::Operator(operator) => entry = entry.by_operator(operator),
-        }
+        let mut entry = self.refused_entry(context, who, action, &refusal);
         if let Some(object) = object {
             entry = entry.about_object(object);
         }
@@ -130,6 +137,32 @@ impl App {
             entry = self.foreseen(who, action, asked, entry);
         }
         entry.request = asked.map(|asked| Box::new(asked.without_tokens()));
+        self.record_refusal(context, who, entry, refusal).await
+    }
+
+    fn refused_entry(
+        &self,
+        context: &RequestContext,
+        who: Refused<'_>,
+        action: AuditAction,
+        refusal: &Refusal,
+    ) -> AuditEntry {
+        let entry = context.entry(self.clock.now(), action, Outcome::Refused, refusal.reason.status());
+        let entry = audit::refused(entry, refusal);
+        match who {
+            Refused::Nobody => entry,
+            Refused::Principal(principal) => entry.by_principal(principal),
+            Refused::Operator(operator) => entry.by_operator(operator),
+        }
+    }
+
+    async fn record_refusal(
+        &self,
+        context: &RequestContext,
+        who: Refused<'_>,
+        entry: AuditEntry,
+        refusal: Refusal,
+    ) -> Refusal {
         metrics::counter!("vestibule_refused_total", "code" => refusal.reason.code()).increment(1);
         if matches!(refusal.reason, Reason::DatabaseUnavailable | Reason::Overloaded) {
             // The answer says that the database is away already. Often only a read was late, and the record succeeds.
@@ -139,7 +172,7 @@ impl App {
             return refusal;
         }
         if matches!(who, Refused::Nobody)
-            && !self.anonymous.deserves_a_row(context, action, refusal.reason, self.clock.now())
+            && !self.anonymous.deserves_a_row(context, entry.action, refusal.reason, self.clock.now())
         {
             return refusal;
         }
@@ -176,4 +209,11 @@ impl App {
     ) -> Refusal {
         self.refuse(context, Refused::Operator(who), action, None, refusal).await
     }
+}
+
+/// Says before an entry's detail what it is about, for example a token's id.
+pub(super) fn of(what: impl std::fmt::Display, mut entry: AuditEntry) -> AuditEntry {
+    let detail = entry.detail.take().unwrap_or_default();
+    entry.detail = Some(format!("{what}: {detail}"));
+    entry
 }

@@ -26,6 +26,12 @@ impl App {
         self.operator_of(assertion).await
     }
 
+    /// Whether a block of this keeps operators out who log in at an issuer: a person or a device may be one of theirs, by
+    /// their own id and by the name `<issuer>:<sub>`.
+    pub(super) fn keeps_operators_out(&self, target: &RevocationTarget) -> bool {
+        matches!(target, RevocationTarget::User(_) | RevocationTarget::Device(_)) && self.issuers.have_operators()
+    }
+
     async fn operator_of(&self, assertion: Assertion) -> Result<Operator, Refusal> {
         if assertion.cnf_jkt.is_some() {
             // This listener takes no proofs, and a binding must not be dropped.

@@ -169,13 +169,14 @@ impl ReviewAct {
 /// The reason that whoever does `what` has written, fit for the audit trail.
 ///
 /// # Errors
-/// [`Reason::InvalidField`] where it is shorter than 3 or longer than 1,000 characters.
+/// [`Reason::InvalidField`] where it is shorter than 3 or longer than 1,000 characters, or holds control characters beside
+/// the ends of lines.
 pub(super) fn written_reason(reason: Result<String, Refusal>, what: &str) -> Result<String, Refusal> {
     let reason = without_tokens(reason?.trim());
-    if REASON_LENGTH.contains(&reason.chars().count()) {
+    if REASON_LENGTH.contains(&reason.chars().count()) && !reason.chars().any(|c| c.is_control() && c != '\n') {
         return Ok(reason);
     }
-    let text = "needs a written reason of 3 to 1,000 characters in the field 'reason'.";
+    let text = "needs a written reason of 3 to 1,000 characters in the field 'reason', without control characters.";
     Err(Refusal::new(Reason::InvalidField, format!("{what} {text}")))
 }
 

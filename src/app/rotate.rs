@@ -18,8 +18,8 @@ use crate::store::{RotateOutcome, RotateToken, TokenHolder, TokenOrigin, TokenRe
 
 use super::access::{after, check_life};
 use super::authenticate::may;
-use super::failure::Refused;
-use super::tokens::{blocked, describe};
+use super::failure::{Refused, of};
+use super::tokens::{blocked, describe, refused_about};
 use super::{App, CreatedToken, RequestContext};
 
 /// The longest window.
@@ -54,10 +54,17 @@ impl App {
         id: Result<TokenId, Refusal>,
         rotation: Result<Rotation, Refusal>,
     ) -> Result<RotatedToken, Refusal> {
-        match self.try_rotate_token(context, who, id, rotation).await {
+        let (mut seen, named) = (None, id.as_ref().ok().cloned());
+        match self.try_rotate_token(context, who, id, rotation, &mut seen).await {
             Ok(rotated) => Ok(rotated),
             Err(refusal) => {
-                Err(self.refuse(context, Refused::Operator(who), AuditAction::RotateToken, None, refusal).await)
+                let complete = |entry| match (&seen, &named) {
+                    (Some(old), _) => refused_about(old, entry),
+                    (None, Some(id)) => of(format!("token {id}"), entry),
+                    (None, None) => entry,
+                };
+                let action = AuditAction::RotateToken;
+                Err(self.refuse_about(context, Refused::Operator(who), action, complete, refusal).await)
             }
         }
     }
@@ -68,11 +75,13 @@ impl App {
         who: &Operator,
         id: Result<TokenId, Refusal>,
         rotation: Result<Rotation, Refusal>,
+        seen: &mut Option<TokenRecord>,
     ) -> Result<RotatedToken, Refusal> {
         let (id, rotation, now) = (id?, rotation?, self.clock.now());
         let Some(old) = self.store.token(&id).await? else {
             return Err(Refusal::new(Reason::NotFound, "There is no token with this id."));
         };
+        let old = &*seen.insert(old);
         let kind = match &old.holder {
             TokenHolder::Operator { .. } => {
                 may(who, AdminAct::Administer)?;
@@ -95,7 +104,7 @@ impl App {
                 check_life(at, now, most)?;
                 at
             }
-            None => most.min(same_life(&old, now)),
+            None => most.min(same_life(old, now)),
         };
         let old_ends_at = after(now, window);
         let old_ends_at = old.expires_at.map_or(old_ends_at, |own| own.min(old_ends_at));
@@ -104,7 +113,7 @@ impl App {
         let mut record = TokenRecord::new(new.clone(), hash, old.holder.clone(), now, Some(expires_at));
         record.binding = old.binding;
         let entry = context.entry(now, AuditAction::RotateToken, Outcome::Allowed, 201).by_operator(who);
-        let mut audit = describe(&old, entry);
+        let mut audit = describe(old, entry);
         audit.detail = Some(format!("token {id} is followed by token {new} and ends at {old_ends_at:.0}"));
         let rotate = RotateToken { old: id.clone(), old_ends_at, new: record.clone(), audit };
         match self.store.rotate_token(rotate).await? {

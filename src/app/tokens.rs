@@ -9,10 +9,11 @@ use crate::domain::ids::{AppName, OwnerName, TokenId, WorkflowName};
 use crate::domain::principal::{Environment, Operator, Subject};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::scope::Scope;
+use crate::domain::text::without_tokens;
 use crate::identity::{Token, TokenKind};
 use crate::store::{CreateOutcome, RevocationRecord, TokenHolder, TokenQuery, TokenRecord};
 
-use super::access::{after, check_life};
+use super::access::{RULES, after, check_life};
 use super::authenticate::may;
 use super::failure::Refused;
 use super::{App, RequestContext};
@@ -113,6 +114,7 @@ impl App {
             }
             NewToken::Operator { name, roles, expires_at } => {
                 may(who, AdminAct::Administer)?;
+                let name = name_of_operator(&name)?;
                 (TokenKind::Operator, TokenHolder::Operator { name, roles }, None, expires_at)
             }
         };
@@ -164,6 +166,20 @@ impl App {
     }
 }
 
+/// The name of an operator whose token is the gateway's own. The audit trail names them all alike, so that it is none that
+/// stands for somebody else there: who logs in at an issuer is `<issuer>:<sub>`, the command line `cli:<user>`.
+fn name_of_operator(name: &str) -> Result<String, Refusal> {
+    let name = name.trim();
+    let text = (1..=100).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+    if text && !name.contains(':') && name != RULES && without_tokens(name) == name {
+        return Ok(name.to_owned());
+    }
+    let detail = format!(
+        "operator: a name has 1 to 100 characters, no control character, no ':' and no token in it; '{RULES}' is taken."
+    );
+    Err(Refusal::new(Reason::InvalidField, detail))
+}
+
 /// A token that would belong to somebody for whom none may be made.
 pub(super) fn blocked(block: &RevocationRecord) -> Refusal {
     let detail = format!(
@@ -171,6 +187,14 @@ pub(super) fn blocked(block: &RevocationRecord) -> Refusal {
         block.by, block.target, block.id
     );
     Refusal::new(Reason::AccessBlocked, detail)
+}
+
+/// [`describe`] for a refusal, whose own detail stays.
+pub(super) fn refused_about(record: &TokenRecord, mut entry: AuditEntry) -> AuditEntry {
+    let why = entry.detail.take().unwrap_or_default();
+    let mut entry = describe(record, entry);
+    entry.detail = Some(format!("{}: {why}", entry.detail.unwrap_or_default()));
+    entry
 }
 
 /// Says in an operator's entry which token it was about.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::binding::Binding;
 use super::bytes::Sha256Digest;
 use super::ids::{AccessRequestId, AppName, OwnerName, TokenId, WorkflowName};
-use super::principal::Environment;
+use super::principal::{Environment, Subject};
 use super::scope::Scope;
 
 /// A request for access, with everything that became of it.
@@ -51,7 +51,22 @@ pub struct AskedAccess {
     /// The token whose scopes it changes: it ends once the new one is claimed and a window has passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<TokenId>,
+    /// What of that token whoever decides must know besides; absent where nothing is changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<ChangedToken>,
     /// The key that whoever sends the token will have to prove to hold; of a change that of the token where it names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding: Option<Binding>,
+}
+
+/// The token that a request changes, as it was when that was asked. None of this ever changes of a token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangedToken {
+    /// For whom it acts; the new one will too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Subject>,
+    /// The key that it is bound to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<Binding>,
 }

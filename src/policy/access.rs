@@ -71,13 +71,15 @@ impl Automatic {
         format!("access.toml:{} automatic \"{}\"", self.line, self.name)
     }
 
-    /// Whether the rule allows this app, environment and owner, and every action of every scope.
+    /// Whether the rule allows this app, environment and owner, and every action of every scope. It says nothing of whose
+    /// token may be ended, nor for whom that one acts, so that a person decides on every change.
     fn covers(&self, asked: &AskedAccess) -> bool {
         let action = |scope: &Scope| match scope.action {
             Some(action) => self.actions.contains(&action),
             None => Action::ALL.iter().all(|action| self.actions.contains(action)),
         };
-        self.apps.contains(&asked.app)
+        asked.changes.is_none()
+            && self.apps.contains(&asked.app)
             && self.environments.contains(&asked.environment)
             && (self.owners.is_empty() || self.owners.contains(&asked.owner))
             && !asked.scopes.is_empty()

@@ -1,8 +1,9 @@
 //! Keeps the database from growing with time: writes folded refusals, and removes what has been kept long enough.
 //!
-//! When tokens were used last is written every ten seconds. Anonymous refusals that were only counted get their rows every second, and once more at shutdown. Audit entries and
-//! unreadable messages past their retention are removed once an hour. Deliberately absent: the records of finished objects,
-//! which are what an audit entry is about, and what tells bytes that appear under a finished upload from unknown ones.
+//! When tokens were used last is written every ten seconds. Anonymous refusals that were only counted get their rows every
+//! second, and once more at shutdown. Audit entries and unreadable messages past their retention are removed once an hour.
+//! Deliberately absent: the records of finished objects, which are what an audit entry is about, and what tells bytes that
+//! appear under a finished upload from unknown ones.
 
 use std::sync::Arc;
 use std::time::Duration;

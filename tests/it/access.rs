@@ -4,6 +4,7 @@ mod changes;
 mod claims;
 mod cli;
 mod docs;
+mod refusals;
 mod requests;
 mod review;
 mod rotation;

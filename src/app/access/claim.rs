@@ -7,16 +7,16 @@
 use jiff::Timestamp;
 
 use crate::domain::access::AccessRequest;
-use crate::domain::audit::{AuditAction, Outcome};
+use crate::domain::audit::{AuditAction, AuditEntry, Outcome};
 use crate::domain::bytes::Sha256Digest;
 use crate::domain::ids::TokenId;
+use crate::domain::principal::Operator;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::fault;
 use crate::identity::{Token, TokenKind};
 use crate::store::{ClaimOutcome, ClaimToken, TokenHolder, TokenRecord};
 
-use super::super::failure::Refused;
-use super::super::tokens::blocked;
+use super::super::failure::{Refused, of};
 use super::super::{App, CreatedToken, RequestContext};
 use super::{about, after};
 
@@ -58,23 +58,43 @@ impl App {
         }
     }
 
-    /// Spends a link: makes the token.
+    /// Spends a link: makes the token. Whoever has the link may, so that there is an operator on the command line alone.
     ///
     /// # Errors
     /// The refusal, recorded.
-    pub async fn claim_token(&self, context: &RequestContext, secret: &str) -> Result<ClaimedToken, Refusal> {
-        match self.try_claim_token(context, secret).await {
+    pub async fn claim_token(
+        &self,
+        context: &RequestContext,
+        who: Option<&Operator>,
+        secret: &str,
+    ) -> Result<ClaimedToken, Refusal> {
+        let mut seen = None;
+        match self.try_claim_token(context, who, secret, &mut seen).await {
             Ok(claimed) => {
                 fault::point("claim_committed").await;
                 Ok(claimed)
             }
-            Err(refusal) => Err(self.refuse_claim(context, refusal).await),
+            Err(refusal) => {
+                let complete = |entry| match &seen {
+                    Some(AccessRequest { id, asked, .. }) => of(format!("access request {id}"), about(asked, entry)),
+                    None => entry,
+                };
+                let who = who.map_or(Refused::Nobody, Refused::Operator);
+                Err(self.refuse_about(context, who, AuditAction::ClaimToken, complete, refusal).await)
+            }
         }
     }
 
-    async fn try_claim_token(&self, context: &RequestContext, secret: &str) -> Result<ClaimedToken, Refusal> {
+    async fn try_claim_token(
+        &self,
+        context: &RequestContext,
+        who: Option<&Operator>,
+        secret: &str,
+        seen: &mut Option<AccessRequest>,
+    ) -> Result<ClaimedToken, Refusal> {
         let (claim, now) = (hash(secret), self.clock.now());
         let request = self.store.access_request_by_claim(claim, now).await?.ok_or_else(dead_link)?;
+        let request = seen.insert(request).clone();
         let asked = &request.asked;
         let policies = self.policies.current();
         if policies.app(&asked.app).is_none() {
@@ -114,6 +134,7 @@ impl App {
         let window = policies.access().change_window;
         let replaces = asked.changes.clone().map(|old| (old, after(now, window)));
         let entry = context.entry(now, AuditAction::ClaimToken, Outcome::Allowed, 201);
+        let entry = who.into_iter().fold(entry, AuditEntry::by_operator);
         let mut audit = about(asked, entry);
         audit.token_id = Some(id.clone());
         audit.rule = request.state.decision().and_then(|decision| decision.rule.as_deref()).map(Into::into);
@@ -131,7 +152,11 @@ impl App {
         match self.store.claim_token(spend).await? {
             ClaimOutcome::Claimed => {}
             ClaimOutcome::Spent => return Err(dead_link()),
-            ClaimOutcome::Blocked(block) => return Err(blocked(&block)),
+            // Whoever holds the link may be anybody: who has blocked whom is in the trail, under this id.
+            ClaimOutcome::Blocked(block) => {
+                let detail = "Tokens for whom this one was meant are blocked; ask your platform team.";
+                return Err(Refusal::new(Reason::AccessBlocked, detail).rule(block.id.to_string()));
+            }
         }
         self.authenticator.forget(&id);
         if let Some((old, _)) = &replaces {

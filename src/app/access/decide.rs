@@ -7,9 +7,10 @@ use crate::domain::principal::Operator;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::store::DecideAccessRequest;
 
-use super::super::failure::Refused;
+use super::super::failure::{Refused, of};
+use super::super::review::written_reason;
 use super::super::{App, RequestContext};
-use super::{ClaimLink, Requested, about, after, decided, no_request, reason};
+use super::{ClaimLink, Requested, about, after, decided, no_request};
 
 /// What somebody decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +44,16 @@ impl App {
         reason: Result<String, Refusal>,
         decision: AccessDecision,
     ) -> Result<Requested, Refusal> {
-        let mut seen = None;
+        let (mut seen, named) = (None, id.as_ref().ok().copied());
         match self.try_decide_access(context, who, id, reason, decision, &mut seen).await {
             Ok(requested) => Ok(requested),
-            Err(refusal) => Err(self.refuse(context, Refused::Operator(who), decision.action(), None, refusal).await),
+            Err(refusal) => {
+                let complete = |entry| {
+                    let entry = seen.iter().fold(entry, |entry, seen: &AccessRequest| about(&seen.asked, entry));
+                    named.iter().fold(entry, |entry, id| of(format!("access request {id}"), entry))
+                };
+                Err(self.refuse_about(context, Refused::Operator(who), decision.action(), complete, refusal).await)
+            }
         }
     }
 
@@ -59,11 +66,11 @@ impl App {
         act: AccessDecision,
         seen: &mut Option<AccessRequest>,
     ) -> Result<Requested, Refusal> {
-        let (id, why) = (id?, reason(&why?)?);
-        let now = self.clock.now();
+        let (id, now) = (id?, self.clock.now());
         let mut request = self.store.access_request(id).await?.ok_or_else(no_request)?;
         request.state = request.state.as_of(now);
         let request = seen.insert(request);
+        let why = written_reason(why, "A decision on access")?;
         let policies = self.policies.current();
         let entry = context.entry(now, act.action(), Outcome::Allowed, 200).by_operator(who);
         let mut audit = about(&request.asked, entry);

@@ -20,7 +20,6 @@ use crate::domain::access::{AccessRequest, AskedAccess, Claim};
 use crate::domain::audit::AuditEntry;
 use crate::domain::bytes::Sha256Digest;
 use crate::domain::refusal::{Reason, Refusal};
-use crate::domain::text::without_tokens;
 
 pub use claim::{Claimable, ClaimedToken};
 pub use csv::review_csv;
@@ -30,8 +29,8 @@ pub use request::NewAccessRequest;
 pub(super) use request::check_life;
 pub use review::{AccessReview, Finding, ReviewQuery, ReviewedToken};
 
-/// Shortest and longest written reason, in characters.
-const REASON_LENGTH: std::ops::RangeInclusive<usize> = 3..=1000;
+/// Who decides where a rule does.
+pub(super) const RULES: &str = "access.toml";
 
 /// A request as it stands, with the link where it was just approved.
 pub struct Requested {
@@ -72,16 +71,6 @@ impl ClaimLink {
 pub(super) fn after(now: Timestamp, time: std::time::Duration) -> Timestamp {
     let time = SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX);
     now.checked_add(time).unwrap_or(Timestamp::MAX)
-}
-
-/// A written reason, without tokens in it.
-fn reason(text: &str) -> Result<String, Refusal> {
-    let text = without_tokens(text.trim());
-    if REASON_LENGTH.contains(&text.chars().count()) && !text.chars().any(|c| c.is_control() && c != '\n') {
-        return Ok(text);
-    }
-    let detail = "A written reason of 3 to 1,000 characters is needed in the field 'reason'.";
-    Err(Refusal::new(Reason::InvalidField, detail))
 }
 
 /// Says in an entry which access it is about.

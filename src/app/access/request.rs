@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::domain::access::{AccessRequest, AccessState, AskedAccess, Decision};
+use crate::domain::access::{AccessRequest, AccessState, AskedAccess, ChangedToken, Decision};
 use crate::domain::audit::{AuditAction, Outcome};
 use crate::domain::binding::Binding;
 use crate::domain::ids::{AccessRequestId, AppName, OwnerName, TokenId, WorkflowName};
@@ -17,8 +17,9 @@ use crate::policy::{PolicySet, bound_as_demanded};
 use crate::store::{TokenHolder, TokenOrigin, TokenRecord};
 
 use super::super::failure::Refused;
+use super::super::review::written_reason;
 use super::super::{App, RequestContext};
-use super::{ClaimLink, Requested, about, after, reason};
+use super::{ClaimLink, RULES, Requested, about, after};
 
 /// What somebody asks for.
 #[derive(Clone, Debug)]
@@ -80,7 +81,7 @@ impl App {
         let rule = rules.automatic(&asked, life, new.reason.is_some());
         let why = match (&new.reason, rule) {
             (None, Some(_)) => String::new(),
-            (why, _) => reason(why.as_deref().unwrap_or_default())?,
+            (why, _) => written_reason(Ok(why.clone().unwrap_or_default()), "A request for access")?,
         };
         asked.expires_at.get_or_insert(rule.map_or(most, |rule| after(now, rule.max_ttl)));
 
@@ -93,7 +94,7 @@ impl App {
                 audit.rule = Some(rule.rule().into());
                 let (link, claim) = ClaimLink::generate(&self.clock, after(now, rules.claim_ttl));
                 let reason = "allowed in advance".to_owned();
-                let decision = Decision { by: "access.toml".to_owned(), at: now, reason, rule: Some(rule.rule()) };
+                let decision = Decision { by: RULES.to_owned(), at: now, reason, rule: Some(rule.rule()) };
                 (AccessState::Approved { decision, claim }, Some(link))
             }
         };
@@ -148,10 +149,14 @@ impl App {
             let detail = format!("owner: no app has the owner '{owner}', so that nobody would answer for the token.");
             return Err(invalid(detail).allowed(known));
         }
-        let binding = new.binding.or(before.and_then(|before| before.binding));
+        let before = before.map(|record| match record.holder {
+            TokenHolder::Workflow { subject, .. } => ChangedToken { subject, binding: record.binding },
+            TokenHolder::Operator { .. } => ChangedToken { subject: None, binding: record.binding },
+        });
+        let binding = new.binding.or(before.as_ref().and_then(|before| before.binding));
         bound_as_demanded(manifest, binding.as_ref().map(Binding::possession))?;
         let (scopes, expires_at, changes) = (new.scopes.clone(), new.expires_at, new.changes.clone());
-        Ok(AskedAccess { app, workflow, owner, environment, scopes, expires_at, changes, binding })
+        Ok(AskedAccess { app, workflow, owner, environment, scopes, expires_at, changes, before, binding })
     }
 
     /// A workflow's own token that is in force.

@@ -9,7 +9,7 @@ mod contain;
 mod deeds;
 
 use crate::domain::admin::AdminAct;
-use crate::domain::audit::{AuditAction, Outcome};
+use crate::domain::audit::{AuditAction, AuditEntry, Outcome};
 use crate::domain::ids::{RevocationId, TokenId};
 use crate::domain::principal::Operator;
 use crate::domain::refusal::{Reason, Refusal};
@@ -17,7 +17,7 @@ use crate::domain::revocation::RevocationTarget;
 use crate::store::{RevocationQuery, RevocationRecord, Revoke, TokenHolder};
 
 use super::authenticate::may;
-use super::failure::Refused;
+use super::failure::{Refused, of};
 use super::review::written_reason;
 use super::tokens::describe;
 use super::{App, RequestContext};
@@ -62,10 +62,14 @@ impl App {
         who: &Operator,
         new: Result<NewRevocation, Refusal>,
     ) -> Result<RevocationNow, Refusal> {
-        let action = new.as_ref().map_or(AuditAction::Revoke, |new| action(&new.target));
+        let target = new.as_ref().ok().map(|new| new.target.clone());
+        let action = target.as_ref().map_or(AuditAction::Revoke, action);
         match self.try_revoke(context, who, new).await {
             Ok(now) => Ok(now),
-            Err(refusal) => Err(self.refuse(context, Refused::Operator(who), action, None, refusal).await),
+            Err(refusal) => {
+                let complete = |entry| target.iter().fold(entry, |entry, target| of(target, about(target, entry)));
+                Err(self.refuse_about(context, Refused::Operator(who), action, complete, refusal).await)
+            }
         }
     }
 
@@ -78,25 +82,20 @@ impl App {
         let NewRevocation { target, reason, block, contain } = new?;
         let reason = written_reason(Ok(reason), "A revocation")?;
         let now = self.clock.now();
-        let mut audit = context.entry(now, action(&target), Outcome::Allowed, 201).by_operator(who);
-        match &target {
-            RevocationTarget::Token(id) => {
-                let record = self.store.token(id).await?.ok_or_else(no_such_token)?;
-                if matches!(record.holder, TokenHolder::Operator { .. }) {
-                    may(who, AdminAct::Administer)?;
-                }
-                audit = describe(&record, audit);
-            }
-            RevocationTarget::Workflow(app, workflow) => {
-                (audit.app, audit.workflow) = (Some(app.clone()), Some(workflow.clone()));
-            }
-            RevocationTarget::App(app) => audit.app = Some(app.clone()),
-            RevocationTarget::User(user) => audit.user = Some(user.clone()),
-            RevocationTarget::Device(device) => audit.device = Some(device.clone()),
-            RevocationTarget::Owner(owner) => audit.owner = Some(owner.clone()),
-            RevocationTarget::Key(_) => {}
-        }
+        let entry = context.entry(now, action(&target), Outcome::Allowed, 201).by_operator(who);
+        let mut audit = about(&target, entry);
         let blocks = block && !matches!(target, RevocationTarget::Token(_));
+        if let RevocationTarget::Token(id) = &target {
+            let record = self.store.token(id).await?.ok_or_else(no_such_token)?;
+            if matches!(record.holder, TokenHolder::Operator { .. }) {
+                may(who, AdminAct::Administer)?;
+            }
+            audit = describe(&record, audit);
+        }
+        // The gateway's keys are an admin's, and whoever may shut an operator out must be able to let them in again.
+        if matches!(target, RevocationTarget::Key(_)) || (blocks && self.keeps_operators_out(&target)) {
+            may(who, AdminAct::Administer)?;
+        }
         let id = RevocationId::from_uuid(self.clock.uuid());
         let with = [(blocks, ", blocked"), (contain, ", contained")].map(|(with, text)| if with { text } else { "" });
         audit.detail = Some(format!("{id}: {target}{}: {reason}", with.concat()));
@@ -192,11 +191,13 @@ impl App {
         id: Result<RevocationId, Refusal>,
         reason: Result<String, Refusal>,
     ) -> Result<RevocationRecord, Refusal> {
+        let named = id.as_ref().ok().copied();
         match self.try_lift(context, who, id, reason).await {
             Ok(record) => Ok(record),
             Err(refusal) => {
                 let action = AuditAction::LiftRevocation;
-                Err(self.refuse(context, Refused::Operator(who), action, None, refusal).await)
+                let complete = |entry| named.iter().fold(entry, |entry, id| of(id, entry));
+                Err(self.refuse_about(context, Refused::Operator(who), action, complete, refusal).await)
             }
         }
     }
@@ -236,6 +237,21 @@ fn action(target: &RevocationTarget) -> AuditAction {
         RevocationTarget::Token(_) => AuditAction::RevokeToken,
         _ => AuditAction::Revoke,
     }
+}
+
+/// Says in an entry what is revoked.
+fn about(target: &RevocationTarget, mut entry: AuditEntry) -> AuditEntry {
+    match target {
+        RevocationTarget::Workflow(app, workflow) => {
+            (entry.app, entry.workflow) = (Some(app.clone()), Some(workflow.clone()));
+        }
+        RevocationTarget::App(app) => entry.app = Some(app.clone()),
+        RevocationTarget::User(user) => entry.user = Some(user.clone()),
+        RevocationTarget::Device(device) => entry.device = Some(device.clone()),
+        RevocationTarget::Owner(owner) => entry.owner = Some(owner.clone()),
+        RevocationTarget::Token(_) | RevocationTarget::Key(_) => {}
+    }
+    entry
 }
 
 fn no_such_token() -> Refusal {

@@ -17,6 +17,7 @@ use crate::http::problem::{Document, Problem};
 use crate::store::AccessQuery;
 
 use super::objects::ReasonBody;
+use super::tokens::SubjectBody;
 
 /// What access is asked for: a new token, or with `changes` other scopes than a token has.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -107,6 +108,12 @@ pub(in crate::http) struct AccessView {
     /// The token whose scopes it changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     changes: Option<String>,
+    /// For whom that token acts; the new one will too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<SubjectBody>,
+    /// The key that that token is bound to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes_binding: Option<String>,
     /// The key that the token will be bound to.
     #[serde(skip_serializing_if = "Option::is_none")]
     binding: Option<String>,
@@ -147,6 +154,8 @@ impl From<&AccessRequest> for AccessView {
             created_at: request.created_at,
             expires_at: asked.expires_at,
             changes: asked.changes.as_ref().map(ToString::to_string),
+            subject: asked.before.as_ref().and_then(|before| before.subject.as_ref()).map(SubjectBody::from),
+            changes_binding: asked.before.as_ref().and_then(|before| before.binding).map(|key| key.to_string()),
             binding: asked.binding.map(|binding| binding.to_string()),
             decided_by: decision.map(|decision| decision.by.clone()),
             decided_at: decision.map(|decision| decision.at),

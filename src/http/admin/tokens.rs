@@ -97,10 +97,6 @@ impl TryFrom<NewTokenBody> for NewToken {
                 let text = "an operator has a name and perhaps expiresAt; scopes and the like are a workflow's";
                 return Err(invalid("operator", text));
             }
-            let name = name.trim().to_owned();
-            if !(1..=100).contains(&name.chars().count()) || name.chars().any(char::is_control) {
-                return Err(invalid("operator", "a name has 1 to 100 characters"));
-            }
             let roles = match body.roles {
                 None => AdminRoles::admin(),
                 Some(roles) => roles

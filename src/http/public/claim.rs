@@ -125,7 +125,7 @@ pub(in crate::http) async fn claim_token(
     secret: web::Path<String>,
 ) -> HttpResponse {
     let html = wants_html(&request);
-    match app.claim_token(&context.0, &secret).await {
+    match app.claim_token(&context.0, None, &secret).await {
         Ok(claimed) if html => page(StatusCode::CREATED, &shown(&claimed)),
         Ok(claimed) => plain(StatusCode::CREATED, &ClaimAnswer::from(&claimed)),
         Err(refusal) => refused(&Problem::new(refusal, context.0.request_id), html),

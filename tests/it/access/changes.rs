@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Person, audit, claim, listed, works};
+use super::{Person, audit, claim, listed, trying_out, works};
 use crate::gateway::{Gateway, edited_policies, until};
 
 async fn token(gateway: &Gateway) -> Value {
@@ -77,4 +77,25 @@ async fn what_is_no_token_of_this_workflow_is_not_changed() {
     assert_eq!(claim(&gateway, &link).await.1["code"], "claim_invalid");
     let (status, problem) = ada.post("/admin/access-requests", change(&old)).await;
     assert_eq!((status, problem["code"].as_str()), (400, Some("invalid_field")), "{problem}");
+}
+
+#[tokio::test]
+async fn a_rule_that_allows_new_tokens_leaves_alone_those_that_there_are() {
+    let gateway = Gateway::start().await;
+    let (_, made) = gateway.admin_post("/admin/tokens", json!({ "operator": "vic", "roles": ["viewer"] })).await;
+    let vic = Person { gateway: &gateway, token: made["token"].as_str().unwrap().to_owned() };
+    assert_eq!(vic.ask(trying_out()).await["state"], "approved", "a new token of this kind is allowed in advance");
+    let keys = ["jkt:0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I", "jkt:NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"];
+    let body = json!({ "app": "where2eat", "workflow": "menu-import", "environment": "test", "binding": keys[0],
+        "scopes": ["storage:*:where2eat:write"], "subject": { "user": "u-42" } });
+    let (status, old) = gateway.admin_post("/admin/tokens", body).await;
+    assert_eq!(status, 201, "{old}");
+    let change = json!({ "changes": old["tokenId"], "scopes": ["storage:*:where2eat:write"], "binding": keys[1],
+        "reason": "tries it out" });
+    let asked = vic.ask(change).await;
+    assert_eq!((&asked["state"], &asked["claimUrl"]), (&json!("pending"), &Value::Null), "{asked}");
+    // Whoever decides sees for whom it acts, and that it would be another key's.
+    assert_eq!(asked["subject"]["user"], "u-42", "{asked}");
+    assert_eq!((&asked["changesBinding"], &asked["binding"]), (&json!(keys[0]), &json!(keys[1])), "{asked}");
+    assert_eq!(listed(&gateway, old["tokenId"].as_str().unwrap()).await["successor"], Value::Null);
 }

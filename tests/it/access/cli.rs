@@ -43,6 +43,7 @@ async fn the_whole_flow_by_command_line() {
     let (code, token, errors) = gateway.run_as("ada", &["access", "claim", secret]);
     assert!(code == 0 && errors.contains("shown now and never again"), "{errors}");
     assert_eq!(works(&gateway, token.trim()).await, 200);
+    assert_eq!(audit(&gateway, "claimToken").await[0]["operator"], "cli:ada", "P10: the command line has a name");
     let (code, printed, errors) = gateway.run_as("ada", &["access", "claim", secret]);
     assert!(code == 1 && printed.is_empty() && errors.contains("claim_invalid"), "{errors}");
 

@@ -83,7 +83,7 @@ async fn a_rotated_token_that_is_used_on_is_named() {
 #[tokio::test]
 async fn the_csv_can_be_opened_by_people() {
     let gateway = Gateway::start().await;
-    Person::called(&gateway, "=HYPERLINK(\"http://x\",\"a\")").await;
+    Person::called(&gateway, "=HYPERLINK(\"//x\",\"a\")").await;
     let url = format!("{}/admin/access-review", gateway.admin);
     let by_header =
         gateway.http.get(&url).bearer_auth(&gateway.admin_token).header("accept", "text/csv").send().await.unwrap();
@@ -97,6 +97,6 @@ async fn the_csv_can_be_opened_by_people() {
     let lines: Vec<&str> = text.split("\r\n").collect();
     assert!(lines[0].starts_with("tokenId,app,workflow,owner,operator,environment,actsFor,scopes,createdAt,expiresAt"));
     assert!(text.ends_with("\r\n") && lines.len() >= 4, "{text}");
-    assert!(text.contains("\"'=HYPERLINK(\"\"http://x\"\",\"\"a\"\")\""), "a formula is text: {text}");
+    assert!(text.contains("\"'=HYPERLINK(\"\"//x\"\",\"\"a\"\")\""), "a formula is text: {text}");
     assert!(lines.iter().any(|line| line.contains(",where2eat,dev,marketing,,live,,storage:*:where2eat:*,")), "{text}");
 }

@@ -186,3 +186,34 @@ async fn an_operators_groups_say_what_he_may_and_the_trail_says_who_he_was() {
     // The gateway's own operators are there as before.
     assert_eq!(admin.gateway.admin_get("/admin/tokens").await.0, 200);
 }
+
+#[tokio::test]
+async fn whoever_may_not_let_an_operator_in_again_does_not_shut_one_out() {
+    let admin = Admin::start().await;
+    let provisioner = admin.token("pam", "p", |_| ());
+    for (kind, id) in [("user", "corp:ada"), ("user", "corp|ada"), ("device", "d-9")] {
+        let body = json!({ "kind": kind, "id": id, "reason": "locks the admins out" });
+        let (status, refused) = admin.post("/admin/revocations", &provisioner, body.clone()).await;
+        assert_eq!((status, &refused["code"]), (403, &json!("role_insufficient")), "{kind} {id}: {refused}");
+        let mut tokens = body;
+        tokens["block"] = json!(false);
+        let (status, ended) = admin.post("/admin/revocations", &provisioner, tokens).await;
+        assert_eq!(status, 201, "the tokens of a person or a device he may end: {ended}");
+    }
+    let ada = admin.token("ada", "a", |_| ());
+    assert_eq!(admin.get("/admin/tokens", &ada).await.0, 200);
+    for block in [true, false] {
+        let body = json!({ "kind": "key", "id": "tk-2026-11", "block": block, "reason": "ends every token" });
+        let (status, refused) = admin.post("/admin/revocations", &provisioner, body).await;
+        assert_eq!(
+            (status, &refused["code"]),
+            (403, &json!("role_insufficient")),
+            "the keys are an admin's: {refused}"
+        );
+    }
+    let body = json!({ "kind": "app", "id": "where2eat", "reason": "taken over" });
+    assert_eq!(admin.post("/admin/revocations", &provisioner, body).await.0, 201);
+    let body = json!({ "kind": "user", "id": "corp:pam", "reason": "left the company" });
+    assert_eq!(admin.post("/admin/revocations", &ada, body).await.0, 201);
+    assert_eq!(admin.get("/admin/tokens", &provisioner).await.1["code"], "access_blocked");
+}

@@ -46,6 +46,7 @@ fn asked(app: &str, owner: &str, environment: Environment, scopes: &[&str]) -> A
         scopes: scopes.iter().map(|scope| scope.parse().unwrap()).collect(),
         expires_at: None,
         changes: None,
+        before: None,
         binding: None,
     }
 }
@@ -72,6 +73,8 @@ fn a_rule_allows_what_it_lists_and_nothing_else() {
     ] {
         assert_eq!(rule(&other, None, true), None, "{why}");
     }
+    let token = Some("0123456789abcdef".parse().unwrap());
+    assert_eq!(rule(&AskedAccess { changes: token, ..read }, None, true), None, "somebody else's token would end");
     let every = asked("forms", "whoever", Environment::Test, &["storage:*:forms:*"]);
     assert_eq!(rule(&every, Some(DAY), false), trying_out, "every owner, every action, without a reason");
     let elsewhere = asked("forms", "clinic", Environment::Live, &["storage:*:forms:read"]);

@@ -24,6 +24,7 @@ fn pending(bench: &Bench, app: &str) -> AccessRequest {
         scopes: vec![format!("storage:*:{app}:read").parse().unwrap()],
         expires_at: Some(bench.clock.now() + SignedDuration::from_hours(24)),
         changes: None,
+        before: None,
         binding: None,
     };
     AccessRequest {
