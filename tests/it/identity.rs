@@ -13,7 +13,7 @@ use vestibule::domain::revocation::RevocationTarget;
 use vestibule::identity::access_token::Claims;
 use vestibule::identity::{AuthError, Authenticator, MAX_AGE, Token, TokenKind, new_key};
 use vestibule::store::sqlite::{SqliteOptions, SqliteStore};
-use vestibule::store::{CreateOutcome, GatewayStore, IdentityStore, KeyPurpose, TokenHolder, TokenRecord};
+use vestibule::store::{CreateOutcome, IdentityStore, KeyPurpose, TokenHolder, TokenRecord};
 
 use crate::possession::{Nothing, proofs};
 use crate::store_conformance::Bench;
