@@ -9,6 +9,7 @@ mod nodes;
 mod people;
 mod proofs;
 mod routes;
+mod window;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
