@@ -43,6 +43,13 @@ pub struct RotatedToken {
 }
 
 impl App {
+    /// The token that has taken this one's place, where that one is in force.
+    pub(super) async fn living_successor(&self, record: &TokenRecord) -> Result<Option<TokenRecord>, Refusal> {
+        let Some(id) = &record.successor else { return Ok(None) };
+        let now = self.clock.now();
+        Ok(self.store.token(id).await?.filter(|successor| successor.is_in_force(now)))
+    }
+
     /// Rotates a token.
     ///
     /// # Errors
@@ -104,7 +111,13 @@ impl App {
                 check_life(at, now, most)?;
                 at
             }
-            None => most.min(same_life(old, now)),
+            None => {
+                let followed = match &old.successor {
+                    Some(successor) => self.store.token(successor).await?,
+                    None => None,
+                };
+                most.min(same_life(followed.as_ref().unwrap_or(old), now))
+            }
         };
         let old_ends_at = after(now, window);
         let old_ends_at = old.expires_at.map_or(old_ends_at, |own| own.min(old_ends_at));
@@ -133,7 +146,8 @@ impl App {
     }
 }
 
-/// The end of a life as long as the token was given; the last moment there is where it had none.
+/// The end of a life as long as the token was given; the last moment there is where it had none. Of a token that was rotated
+/// before, its successor tells, which is dead: its own end was brought forward then.
 fn same_life(old: &TokenRecord, now: Timestamp) -> Timestamp {
     let Some(end) = old.expires_at else { return Timestamp::MAX };
     let life: SignedDuration = end.duration_since(old.created_at);

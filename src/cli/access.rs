@@ -205,11 +205,11 @@ async fn hand_out(
 
 async fn claim(app: &App, context: &RequestContext, who: &Operator, secret: &str, into: &Into) -> Result<(), Failure> {
     let claimed = app.claim_token(context, Some(who), secret).await?;
-    into.deliver(app, context, who, &claimed.created).await?;
+    let delivered = into.deliver(app, context, who, &claimed.created).await;
     if let Some((old, at)) = &claimed.replaces {
         eprintln!("token {old} works until {at:.0}");
     }
-    Ok(())
+    delivered
 }
 
 impl Request {

@@ -109,7 +109,11 @@ impl App {
             Some(id) => self.store.token(id).await?,
             None => None,
         };
-        if before.as_ref().is_some_and(|before| before.revoked_at.is_some() || before.successor.is_some()) {
+        let followed = match &before {
+            Some(before) => before.revoked_at.is_some() || self.living_successor(before).await?.is_some(),
+            None => false,
+        };
+        if followed {
             let detail =
                 "The token whose scopes should change was revoked or rotated meanwhile. Have it asked for anew.";
             return Err(Refusal::new(Reason::ClaimInvalid, detail));

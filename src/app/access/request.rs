@@ -163,11 +163,10 @@ impl App {
     async fn changeable(&self, id: &TokenId, now: Timestamp) -> Result<TokenRecord, Refusal> {
         let record = self.store.token(id).await?.filter(|record| record.origin == TokenOrigin::Provisioned);
         let record = record.filter(|record| matches!(record.holder, TokenHolder::Workflow { .. }));
-        let record = record.filter(|record| {
-            record.revoked_at.is_none()
-                && record.successor.is_none()
-                && record.expires_at.is_none_or(|expires_at| expires_at > now)
-        });
+        let record = match record.filter(|record| record.is_in_force(now)) {
+            Some(record) if self.living_successor(&record).await?.is_none() => Some(record),
+            _ => None,
+        };
         record.ok_or_else(|| invalid(format!("changes: '{id}' is no token of a workflow that is in force.")))
     }
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::batch::Work;
 use super::error::Failure;
 use super::identity::revocations::blocking;
-use super::identity::{share_tokens, tokens};
+use super::identity::{hold_tokens, share_tokens, tokens};
 use super::op::{Done, Line, Op};
 use super::reads::all;
 use super::rows::{PgColumns, text};
@@ -32,6 +32,7 @@ impl AccessOp {
     /// See [`Op::order`]. A claim writes tokens, as their other writers do; the others lock one row of their own.
     pub(super) fn order(&self) -> (u8, Uuid) {
         match self {
+            AccessOp::Claim(claim, _) if claim.replaces.is_some() => (3, Uuid::nil()),
             AccessOp::Claim(..) => (4, Uuid::nil()),
             AccessOp::Create(request, _) => (9, request.id.uuid()),
             AccessOp::Decide(decide, _) => (9, decide.id.uuid()),
@@ -202,17 +203,20 @@ async fn spend<'a>(
     work: &mut Work<'a>,
 ) -> Result<ClaimOutcome, Failure> {
     let (token, now) = (&claim.token, claim.now);
-    share_tokens(conn).await?;
+    match claim.replaces {
+        // As a rotation.
+        Some(_) => hold_tokens(conn).await?,
+        None => share_tokens(conn).await?,
+    }
     // Whoever spends or denies the same link at the same time waits here, and then finds it gone.
     let lock = sqlx::query("SELECT 1 FROM access_requests WHERE claim = $1 FOR UPDATE");
     lock.bind(&claim.claim.0[..]).execute(&mut *conn).await?;
     let Some(request) = by_claim(conn, claim.claim, now).await? else { return Ok(ClaimOutcome::Spent) };
     let Ok(claimed) = request.state.claimed(token.id.clone(), now) else { return Ok(ClaimOutcome::Spent) };
     if let Some((old, _)) = &claim.replaces {
-        let lock = sqlx::query("SELECT 1 FROM tokens WHERE id = $1 FOR UPDATE");
-        lock.bind(old.as_str()).execute(&mut *conn).await?;
-        let before = tokens::one(conn, old).await?;
-        if !before.is_some_and(|before| before.revoked_at.is_none() && before.successor.is_none()) {
+        let old = tokens::one(conn, old).await?.filter(|old| old.revoked_at.is_none());
+        let Some(old) = old else { return Ok(ClaimOutcome::Spent) };
+        if tokens::living_successor(conn, &old, now).await?.is_some() {
             return Ok(ClaimOutcome::Spent);
         }
     }

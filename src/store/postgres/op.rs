@@ -142,13 +142,9 @@ impl Op {
             // After the rows that are waited for: this one waits for nobody.
             Op::ClaimJobs(claim) => (1, claim.lease),
             Op::Prune(_) | Op::PruneDeadLetters(_) => (2, Uuid::nil()),
-            // A revocation keeps every other writer of tokens out, and must not wait for those of its own batch.
-            Op::Revoke(..) => (3, Uuid::nil()),
-            Op::CreateToken(..)
-            | Op::RotateToken(..)
-            | Op::TokensUsed(_)
-            | Op::LiftRevocation(..)
-            | Op::Contained(..) => (4, Uuid::nil()),
+            // Both keep every other writer of tokens out, and must not wait for those of their own batch.
+            Op::Revoke(..) | Op::RotateToken(..) => (3, Uuid::nil()),
+            Op::CreateToken(..) | Op::TokensUsed(_) | Op::LiftRevocation(..) | Op::Contained(..) => (4, Uuid::nil()),
             Op::SettingOrInsert(..) => (5, Uuid::nil()),
             // Behind tokens: a new key changes the same setting as they do.
             Op::Gateway(op) => op.order(),

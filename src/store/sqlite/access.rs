@@ -130,10 +130,12 @@ fn spend(batch: &mut Batch<'_>, claim: &ClaimToken, audit: &AuditLine) -> Result
     let (token, now) = (&claim.token, claim.now);
     let Some(request) = by_claim(batch.conn, claim.claim, now)? else { return Ok(ClaimOutcome::Spent) };
     let Ok(claimed) = request.state.claimed(token.id.clone(), now) else { return Ok(ClaimOutcome::Spent) };
-    if let Some((old, _)) = &claim.replaces
-        && !tokens::one(batch.conn, old)?.is_some_and(|old| old.revoked_at.is_none() && old.successor.is_none())
-    {
-        return Ok(ClaimOutcome::Spent);
+    if let Some((old, _)) = &claim.replaces {
+        let old = tokens::one(batch.conn, old)?.filter(|old| old.revoked_at.is_none());
+        let Some(old) = old else { return Ok(ClaimOutcome::Spent) };
+        if tokens::living_successor(batch.conn, &old, now)?.is_some() {
+            return Ok(ClaimOutcome::Spent);
+        }
     }
     if let Some(block) = blocking(batch.conn, &token.targets())? {
         return Ok(ClaimOutcome::Blocked(Box::new(block)));

@@ -99,3 +99,22 @@ async fn a_rule_that_allows_new_tokens_leaves_alone_those_that_there_are() {
     assert_eq!((&asked["changesBinding"], &asked["binding"]), (&json!(keys[0]), &json!(keys[1])), "{asked}");
     assert_eq!(listed(&gateway, old["tokenId"].as_str().unwrap()).await["successor"], Value::Null);
 }
+
+#[tokio::test]
+async fn a_change_whose_token_was_lost_is_asked_for_again() {
+    let gateway = Gateway::start().await;
+    let (ada, bob) = (Person::called(&gateway, "ada").await, Person::called(&gateway, "bob").await);
+    let old = token(&gateway).await;
+    let link = bob.approve(&ada.ask(change(&old)).await).await;
+    let secret = link.rsplit('/').next().unwrap();
+    for link in [secret, &bob.approve(&ada.ask(change(&old)).await).await] {
+        let (code, _, errors) = gateway.run(&["access", "claim", link, "--into", "exit 3"]);
+        assert!(code == 1 && errors.contains("was revoked"), "{errors}");
+        assert!(errors.contains(&format!("token {} works until", old["tokenId"].as_str().unwrap())), "{errors}");
+    }
+    let link = bob.approve(&ada.ask(change(&old)).await).await;
+    let (status, claimed) = claim(&gateway, &link).await;
+    assert_eq!((status, &claimed["replaces"]), (201, &old["tokenId"]), "{claimed}");
+    let (status, problem) = ada.post("/admin/access-requests", change(&old)).await;
+    assert_eq!((status, problem["code"].as_str()), (400, Some("invalid_field")), "it has a successor now: {problem}");
+}

@@ -192,7 +192,11 @@ async fn a_token_is_rotated_into_a_command() {
     assert!(code == 0 && printed.is_empty() && errors.contains("works until"), "{errors}");
     let new = std::fs::read_to_string(&file).unwrap();
     assert_eq!((works(&gateway, old).await, works(&gateway, &new).await), (200, 200), "both for the window");
-    assert_eq!(listed(&gateway, id).await["successor"], new.split('_').nth(2).unwrap());
+    let followed = new.split('_').nth(2).unwrap();
+    assert_eq!(listed(&gateway, id).await["successor"], followed);
+    let end = listed(&gateway, followed).await["expiresAt"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let made = listed(&gateway, followed).await["createdAt"].as_str().unwrap().parse().unwrap();
+    assert!(end.duration_since(made).as_hours() > 300 * 24, "the failed delivery has shortened nothing: {end}");
     let (_, table, _) = gateway.run(&["token", "list"]);
     assert!(table.contains("last used") && table.contains("followed by"), "{table}");
 }

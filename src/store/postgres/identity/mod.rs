@@ -104,14 +104,14 @@ impl IdentityStore for PostgresStore {
 /// Of the advisory locks; any number that nobody else in the database uses.
 const TOKENS: i64 = 0x7665_7374_6962_0001;
 
-/// Lets this transaction write tokens; waits for a revocation under way.
+/// Lets this transaction write tokens; waits for a revocation or a rotation under way.
 pub(super) async fn share_tokens(conn: &mut PgConnection) -> Result<(), Failure> {
     sqlx::query("SELECT pg_advisory_xact_lock_shared($1)").bind(TOKENS).execute(conn).await?;
     Ok(())
 }
 
 /// Keeps everybody else from writing tokens until the end of this transaction.
-async fn hold_tokens(conn: &mut PgConnection) -> Result<(), Failure> {
+pub(super) async fn hold_tokens(conn: &mut PgConnection) -> Result<(), Failure> {
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(TOKENS).execute(conn).await?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::revocations::{blocking, numbered};
-use super::{share_tokens, tokens_changed};
+use super::{hold_tokens, share_tokens, tokens_changed};
 use crate::domain::ids::TokenId;
 use crate::store::columns::token_columns;
 use crate::store::postgres::batch::Work;
@@ -25,13 +25,10 @@ pub(in crate::store::postgres) async fn create<'a>(
     if let Some(block) = blocking(conn, &token.targets()).await? {
         return Ok(CreateOutcome::Blocked(Box::new(block)));
     }
-    if let Some(parent) = &token.parent {
-        // Whoever brings its end forward waits for this one, or this one for that.
-        let lock = sqlx::query("SELECT 1 FROM tokens WHERE id = $1 FOR SHARE");
-        lock.bind(parent.as_str()).execute(&mut *conn).await?;
-        if !one(conn, parent).await?.is_some_and(|parent| parent.may_have(token)) {
-            return Ok(CreateOutcome::ParentEnded);
-        }
+    if let Some(parent) = &token.parent
+        && !one(conn, parent).await?.is_some_and(|parent| parent.may_have(token))
+    {
+        return Ok(CreateOutcome::ParentEnded);
     }
     insert(conn, token).await?;
     work.record(line);
@@ -46,16 +43,12 @@ pub(in crate::store::postgres) async fn rotate<'a>(
     work: &mut Work<'a>,
 ) -> Result<RotateOutcome, Failure> {
     let (new, now) = (&rotate.new, rotate.new.created_at);
-    share_tokens(conn).await?;
-    // Whoever rotates the same token at the same time waits here, and then sees its successor.
-    let lock = sqlx::query("SELECT 1 FROM tokens WHERE id = $1 FOR UPDATE");
-    lock.bind(rotate.old.as_str()).execute(&mut *conn).await?;
+    // What is derived from the old one ends with it, so that nobody may make more of that meanwhile.
+    hold_tokens(conn).await?;
     let old = one(conn, &rotate.old).await?.filter(|old| old.is_in_force(now));
     let Some(old) = old else { return Ok(RotateOutcome::NotInForce) };
-    if let Some(successor) = &old.successor
-        && one(conn, successor).await?.is_some_and(|successor| successor.is_in_force(now))
-    {
-        return Ok(RotateOutcome::HasSuccessor(successor.clone()));
+    if let Some(successor) = living_successor(conn, &old, now).await? {
+        return Ok(RotateOutcome::HasSuccessor(successor));
     }
     if let Some(block) = blocking(conn, &new.targets()).await? {
         return Ok(RotateOutcome::Blocked(Box::new(block)));
@@ -64,6 +57,16 @@ pub(in crate::store::postgres) async fn rotate<'a>(
     succeed(conn, &old.id, &new.id, rotate.old_ends_at).await?;
     work.record(line);
     Ok(RotateOutcome::Rotated)
+}
+
+/// The token that has taken this one's place, where that one is in force: the delivery of another may have failed.
+pub(in crate::store::postgres) async fn living_successor(
+    conn: &mut PgConnection,
+    old: &TokenRecord,
+    now: Timestamp,
+) -> Result<Option<TokenId>, Failure> {
+    let Some(id) = &old.successor else { return Ok(None) };
+    Ok(one(conn, id).await?.filter(|successor| successor.is_in_force(now)).map(|successor| successor.id))
 }
 
 /// Notes that `new` takes the place of `old`, which ends then at the latest, and with it what was derived from it.

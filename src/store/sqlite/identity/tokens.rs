@@ -35,10 +35,8 @@ pub(super) fn rotate(batch: &mut Batch<'_>, rotate: &RotateToken, audit: &AuditL
     let (new, now) = (&rotate.new, rotate.new.created_at);
     let old = one(batch.conn, &rotate.old)?.filter(|old| old.is_in_force(now));
     let Some(old) = old else { return Ok(RotateOutcome::NotInForce) };
-    if let Some(successor) = &old.successor
-        && one(batch.conn, successor)?.is_some_and(|successor| successor.is_in_force(now))
-    {
-        return Ok(RotateOutcome::HasSuccessor(successor.clone()));
+    if let Some(successor) = living_successor(batch.conn, &old, now)? {
+        return Ok(RotateOutcome::HasSuccessor(successor));
     }
     if let Some(block) = blocking(batch.conn, &new.targets())? {
         return Ok(RotateOutcome::Blocked(Box::new(block)));
@@ -47,6 +45,16 @@ pub(super) fn rotate(batch: &mut Batch<'_>, rotate: &RotateToken, audit: &AuditL
     succeed(batch.conn, &old.id, &new.id, rotate.old_ends_at)?;
     batch.record(audit)?;
     Ok(RotateOutcome::Rotated)
+}
+
+/// The token that has taken this one's place, where that one is in force: the delivery of another may have failed.
+pub(in crate::store::sqlite) fn living_successor(
+    conn: &Connection,
+    old: &TokenRecord,
+    now: Timestamp,
+) -> Result<Option<TokenId>, Failure> {
+    let Some(id) = &old.successor else { return Ok(None) };
+    Ok(one(conn, id)?.filter(|successor| successor.is_in_force(now)).map(|successor| successor.id))
 }
 
 /// Notes that `new` takes the place of `old`, which ends then at the latest, and with it what was derived from it.
