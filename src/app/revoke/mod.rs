@@ -214,9 +214,13 @@ impl App {
         let now = self.clock.now();
         let mut audit = context.entry(now, AuditAction::LiftRevocation, Outcome::Allowed, 200).by_operator(who);
         audit.detail = Some(format!("{id}: {reason}"));
-        // Lifting twice changes nothing, and is recorded by its first time alone.
-        self.store.lift_revocation(id, now, &who.name, audit).await?;
-        self.store.revocation(id).await?.ok_or_else(no_such_revocation)
+        let lifted = self.store.lift_revocation(id, now, &who.name, audit.clone()).await?;
+        let record = self.store.revocation(id).await?.ok_or_else(no_such_revocation)?;
+        if !lifted {
+            audit.detail = Some(format!("{id} blocked nothing any more: {reason}"));
+            self.store.audit(audit).await?;
+        }
+        Ok(record)
     }
 
     /// The record with what can be told of it in time.

@@ -170,7 +170,8 @@ pub(in crate::http) struct HoldingsView {
     objects: u64,
     /// How many of them are in which state; with containment those that are held are `quarantined`.
     states: std::collections::BTreeMap<&'static str, u64>,
-    /// Whether all of them were counted.
+    /// Whether all of them were counted. By a token, a device or a key only what was uploaded with tokens whose rows are there:
+    /// exchanged and derived ones are removed a week after their end.
     complete: bool,
     /// Until then an upload URL from before may still work; absent where none does.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -73,6 +73,11 @@ async fn each_kind_kills_what_it_names_and_nothing_else_and_blocks_until_it_is_l
     let (_, list) = gateway.admin_get("/admin/revocations?inForce=true").await;
     let in_force: Vec<&Value> = list["revocations"].as_array().unwrap().iter().map(|one| &one["kind"]).collect();
     assert_eq!(in_force, [&json!("app")], "the others were lifted, or blocked nothing");
+    let (_, page) = gateway.admin_get("/admin/audit?limit=1000").await;
+    let entries = page["entries"].as_array().unwrap();
+    let lifts = entries.iter().filter(|entry| entry["action"] == "liftRevocation" && entry["outcome"] == "allowed");
+    let in_vain = lifts.filter(|entry| entry["detail"].as_str().unwrap().contains("blocked nothing any more"));
+    assert!(in_vain.count() > 0, "what changes nothing is on record too");
 }
 
 #[tokio::test]
