@@ -86,7 +86,6 @@ CREATE INDEX tokens_by_owner ON tokens (owner);
 CREATE INDEX tokens_by_user ON tokens (user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX tokens_by_device ON tokens (device) WHERE device IS NOT NULL;
 CREATE INDEX tokens_by_parent ON tokens (parent) WHERE parent IS NOT NULL;
-CREATE INDEX tokens_living ON tokens (expires_at) WHERE revoked_at IS NULL;
 -- What the program before this one has made for a person since: a revocation brings it up to date first.
 CREATE INDEX tokens_without_user ON tokens (id) WHERE user_id IS NULL AND subject IS NOT NULL;
 -- What is listed, newest first: tokens that live for minutes are many, and are not in it.

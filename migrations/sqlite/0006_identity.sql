@@ -59,7 +59,6 @@ CREATE INDEX tokens_by_owner ON tokens (owner);
 CREATE INDEX tokens_by_user ON tokens (user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX tokens_by_device ON tokens (device) WHERE device IS NOT NULL;
 CREATE INDEX tokens_by_parent ON tokens (parent) WHERE parent IS NOT NULL;
-CREATE INDEX tokens_living ON tokens (expires_at) WHERE revoked_at IS NULL;
 -- What is listed, newest first: tokens that live for minutes are many, and are not in it.
 CREATE INDEX tokens_provisioned ON tokens (created_at, id) WHERE origin IS NULL;
 -- What is removed some days after its end.
