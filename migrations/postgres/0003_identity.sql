@@ -40,10 +40,12 @@ CREATE TABLE release_approvals (
     object_id uuid   NOT NULL,
     revision  bigint NOT NULL,
     by        text   NOT NULL,
+    targets   text   NOT NULL, -- what a revocation may name to void it, JSON array
     reason    text   NOT NULL,
     at        bigint NOT NULL,
     PRIMARY KEY (object_id, revision, by)
 );
+CREATE INDEX release_approvals_by_age ON release_approvals (at);
 
 -- Each revocation. While it blocks, no token is made for its target. Ids are text: nothing is partitioned by them.
 CREATE TABLE revocations (

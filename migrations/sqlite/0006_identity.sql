@@ -31,10 +31,12 @@ CREATE TABLE release_approvals (
     object_id TEXT    NOT NULL,
     revision  INTEGER NOT NULL,
     by        TEXT    NOT NULL,
+    targets   TEXT    NOT NULL,                  -- what a revocation may name to void it, JSON array
     reason    TEXT    NOT NULL,
     at        INTEGER NOT NULL,
     PRIMARY KEY (object_id, revision, by)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX release_approvals_by_age ON release_approvals (at);
 
 -- Where tokens come from, what they are bound to and what became of them; revocations of more than one token.
 

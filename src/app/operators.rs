@@ -39,11 +39,11 @@ impl App {
         }
         let name = assertion.operator_name();
         let subject = assertion.subject;
-        let mut blocks = vec![RevocationTarget::User(name.clone()), RevocationTarget::User(subject.user)];
-        blocks.extend(subject.device.map(RevocationTarget::Device));
-        if let Some(block) = self.store.blocked(&blocks).await? {
+        let mut targets = vec![RevocationTarget::User(name.clone()), RevocationTarget::User(subject.user)];
+        targets.extend(subject.device.map(RevocationTarget::Device));
+        if let Some(block) = self.store.blocked(&targets).await? {
             return Err(super::tokens::blocked(&block));
         }
-        Ok(Operator { token: None, name, roles: assertion.roles })
+        Ok(Operator { token: None, name, targets, roles: assertion.roles })
     }
 }

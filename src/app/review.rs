@@ -131,7 +131,7 @@ impl App {
 }
 
 impl App {
-    /// Records that a reviewer agrees to a release that needs others too; the names of all who do.
+    /// Records that a reviewer agrees to a release that needs others too; the names of all who do, and still may.
     async fn approve(
         &self,
         object: &Object,
@@ -143,15 +143,23 @@ impl App {
         audit.action = AuditAction::ApproveRelease;
         audit.status = Some(202);
         audit.detail = Some(format!("one of {needed} reviewers ({rule}): {reason}"));
+        let now = audit.time;
         let approval = ReleaseApproval {
             object: object.id,
             revision: object.revision,
             by: who.name.clone(),
+            targets: who.targets.clone(),
             reason,
-            at: audit.time,
+            at: now,
         };
-        let all = self.store.approve_release(approval, audit).await?;
-        Ok(all.into_iter().map(|approval| approval.by).collect())
+        let mut approved_by = Vec::new();
+        for ReleaseApproval { by, targets, at, .. } in self.store.approve_release(approval, audit).await? {
+            // What somebody agreed to who was shut out since may have been a thief's word.
+            if at >= now - ReleaseApproval::COUNTS && self.store.revoked_since(&targets, at).await?.is_none() {
+                approved_by.push(by);
+            }
+        }
+        Ok(approved_by)
     }
 }
 

@@ -120,7 +120,7 @@ fn origin(name: &str) -> Result<TokenOrigin, String> {
 /// Who acts on the command line: the user of the operating system.
 pub(super) fn operator() -> Operator {
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".into());
-    Operator { token: None, name: format!("cli:{user}"), roles: AdminRoles::admin() }
+    Operator { token: None, name: format!("cli:{user}"), targets: vec![], roles: AdminRoles::admin() }
 }
 
 /// The circumstances of an act on the command line.

@@ -12,6 +12,7 @@ use super::binding::Binding;
 use super::bytes::Sha256Digest;
 use super::ids::{AccessRequestId, AppName, OwnerName, TokenId, WorkflowName};
 use super::principal::{Environment, Subject};
+use super::revocation::RevocationTarget;
 use super::scope::Scope;
 
 /// A request for access, with everything that became of it.
@@ -29,6 +30,13 @@ pub struct AccessRequest {
     pub created_at: Timestamp,
     /// How it stands.
     pub state: AccessState,
+}
+
+impl AccessRequest {
+    /// When somebody decided; when it was asked, while nobody has.
+    pub fn decided_at(&self) -> Timestamp {
+        self.state.decision().map_or(self.created_at, |decision| decision.at)
+    }
 }
 
 /// The access that somebody asks for.
@@ -57,6 +65,14 @@ pub struct AskedAccess {
     /// The key that whoever sends the token will have to prove to hold; of a change that of the token where it names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<Binding>,
+}
+
+impl AskedAccess {
+    /// What a revocation may name to void its approval.
+    pub fn targets(&self) -> Vec<RevocationTarget> {
+        let workflow = RevocationTarget::Workflow(self.app.clone(), self.workflow.clone());
+        vec![workflow, RevocationTarget::App(self.app.clone()), RevocationTarget::Owner(self.owner.clone())]
+    }
 }
 
 /// The token that a request changes, as it was when that was asked. None of this ever changes of a token.

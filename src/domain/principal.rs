@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::admin::AdminRoles;
 use super::ids::{AppName, OwnerName, RoleName, TargetName, TokenId, WorkflowName};
+use super::revocation::RevocationTarget;
 use super::scope::{Action, Scopes};
 use super::text::without_tokens;
 
@@ -169,6 +170,9 @@ pub struct Operator {
     pub token: Option<TokenId>,
     /// The name that the token was made for, `cli:<user>` on the command line, or `<issuer>:<sub>`.
     pub name: String,
+    /// What a revocation may name to shut the operator out: the token, or the person and the device; nothing on the command
+    /// line.
+    pub targets: Vec<RevocationTarget>,
     /// What the operator may do.
     pub roles: AdminRoles,
 }

@@ -22,6 +22,7 @@ use crate::domain::bytes::Sha256Digest;
 use crate::domain::ids::{KeyId, TokenId};
 use crate::domain::principal::{Environment, Operator, Principal};
 use crate::domain::refusal::{Reason, Refusal};
+use crate::domain::revocation::RevocationTarget;
 use crate::store::{TokenHolder, TokenRecord};
 
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -190,6 +191,7 @@ impl Identity {
             TokenHolder::Operator { name, roles } => Identity::Operator(Operator {
                 token: Some(record.id.clone()),
                 name: name.clone(),
+                targets: vec![RevocationTarget::Token(record.id.clone())],
                 roles: roles.clone(),
             }),
         }

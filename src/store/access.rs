@@ -60,8 +60,8 @@ pub enum ClaimOutcome {
     /// The link is unknown, spent, withdrawn or has ended; or the token that it changes was revoked or followed by another
     /// one. Nothing was written.
     Spent,
-    /// A revocation forbids the token. Nothing was written.
-    Blocked(Box<RevocationRecord>),
+    /// A revocation forbids the token, or came after the approval. Nothing was written.
+    Revoked(Box<RevocationRecord>),
 }
 
 /// Requests for access.

@@ -273,7 +273,7 @@ pub(super) fn node<'r, C: Columns<'r>>(id: Uuid, columns: &mut C) -> Result<Node
 /// What [`approval`] reads, in its order.
 macro_rules! approval_columns {
     () => {
-        "object_id, revision, by, reason, at"
+        "object_id, revision, by, targets, reason, at"
     };
 }
 pub(super) use approval_columns;
@@ -283,6 +283,7 @@ pub(super) fn approval<'r, C: Columns<'r>>(columns: &mut C) -> Result<ReleaseApp
         object: columns.object_id()?,
         revision: columns.unsigned()?,
         by: columns.text()?,
+        targets: columns.json()?,
         reason: columns.text()?,
         at: columns.time()?,
     })

@@ -1,12 +1,13 @@
 //! What the gateway keeps about itself: its keys, its nodes, proofs that were used, and reviewers who agree.
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretSlice;
 use uuid::Uuid;
 
 use crate::domain::audit::AuditEntry;
 use crate::domain::ids::{KeyId, ObjectId};
+use crate::domain::revocation::RevocationTarget;
 
 use super::StoreError;
 
@@ -93,10 +94,17 @@ pub struct ReleaseApproval {
     pub revision: u64,
     /// The reviewer.
     pub by: String,
+    /// What a revocation may name to void it; see [`crate::domain::principal::Operator::targets`].
+    pub targets: Vec<RevocationTarget>,
     /// The written reason.
     pub reason: String,
     /// When.
     pub at: Timestamp,
+}
+
+impl ReleaseApproval {
+    /// How long it counts.
+    pub const COUNTS: SignedDuration = SignedDuration::from_hours(7 * 24);
 }
 
 /// What the gateway keeps about itself.
@@ -127,7 +135,8 @@ pub trait GatewayStore: Send + Sync {
     /// The nodes that were there at `since` or later, by their address.
     async fn nodes(&self, since: Timestamp) -> Result<Vec<NodeRecord>, StoreError>;
 
-    /// Records that a reviewer agrees; once for each reviewer. Everybody who agrees about this revision, the first one first.
+    /// Records that a reviewer agrees; who agrees again has agreed anew. Everybody who ever agreed about this revision, the
+    /// first one first, whatever became of them.
     async fn approve_release(
         &self,
         approval: ReleaseApproval,

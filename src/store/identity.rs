@@ -65,6 +65,13 @@ pub trait IdentityStore: Send + Sync {
     /// Notes that all uploads were contained. `false` where that was noted before; nothing was written then.
     async fn contained(&self, id: RevocationId, at: Timestamp, audit: AuditEntry) -> Result<bool, StoreError>;
 
+    /// The newest revocation of any of these since then, whether it blocks or not.
+    async fn revoked_since(
+        &self,
+        targets: &[RevocationTarget],
+        since: Timestamp,
+    ) -> Result<Option<RevocationRecord>, StoreError>;
+
     /// A page of what was uploaded under a target, oldest first. Has no index and may take long: for nobody who waits.
     /// Uploads of a device or a key are known while the tokens' rows are there.
     async fn objects_of(&self, query: ObjectsOf) -> Result<Vec<Object>, StoreError>;

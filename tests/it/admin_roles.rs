@@ -200,6 +200,25 @@ async fn an_approval_is_for_the_object_as_it_was_and_void_once_it_has_changed() 
 }
 
 #[tokio::test]
+async fn the_approval_of_a_reviewer_who_was_shut_out_since_does_not_count() {
+    let (gateway, reviewers) = with_two_reviewers().await;
+    let issued = gateway.request_jpeg(&harness::eicar()).await;
+    assert_eq!(gateway.put(&issued, harness::eicar()).await, 200);
+    let id = issued["objectId"].as_str().unwrap();
+    gateway.wait_for(id, "quarantined").await;
+    assert_eq!(release(&gateway, id, &reviewers[0]).await.status, 202);
+    let stolen = reviewers[0].split('_').nth(2).unwrap();
+    let body = json!({ "kind": "token", "id": stolen, "reason": "it was stolen" });
+    assert_eq!(gateway.admin_post("/admin/revocations", body).await.0, 201);
+    let waiting = release(&gateway, id, &reviewers[1]).await;
+    assert_eq!((waiting.status, &waiting.body["approvedBy"]), (202, &json!(["reviewer-b"])), "{}", waiting.body);
+    let body = json!({ "operator": "reviewer-a", "roles": ["reviewer"] });
+    let (_, made) = gateway.admin_post("/admin/tokens", body).await;
+    let released = release(&gateway, id, made["token"].as_str().unwrap()).await;
+    assert_eq!(released.status, 200, "with another token the same person may agree again: {}", released.body);
+}
+
+#[tokio::test]
 async fn a_release_waits_for_as_many_reviewers_as_the_app_asks_for() {
     let (gateway, reviewers) = with_two_reviewers().await;
     let issued = gateway.request_jpeg(&harness::eicar()).await;

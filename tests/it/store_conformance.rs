@@ -318,6 +318,7 @@ macro_rules! every_case_for {
                 of_many_claims_one_gets_the_token,
                 a_claim_link_ends,
                 a_claim_ends_the_token_that_it_changes_and_no_block_lets_it_through,
+                a_revocation_voids_what_was_approved_before_it,
             }
             objects {
                 an_object_reads_back_as_it_was_issued,

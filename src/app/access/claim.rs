@@ -14,7 +14,7 @@ use crate::domain::principal::Operator;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::fault;
 use crate::identity::{Token, TokenKind};
-use crate::store::{ClaimOutcome, ClaimToken, TokenHolder, TokenRecord};
+use crate::store::{ClaimOutcome, ClaimToken, RevocationRecord, TokenHolder, TokenRecord};
 
 use super::super::failure::{Refused, of};
 use super::super::{App, CreatedToken, RequestContext};
@@ -43,7 +43,8 @@ impl App {
     /// What a link is for. Spends nothing.
     ///
     /// # Errors
-    /// The refusal, recorded. Whatever is wrong with a link, the answer is the same 404.
+    /// The refusal, recorded. Whatever is wrong with a link, the answer is the same 404; whoever has a right one is told where
+    /// what it is for was revoked.
     pub async fn look_at_claim(&self, context: &RequestContext, secret: &str) -> Result<Claimable, Refusal> {
         let found = match self.store.access_request_by_claim(hash(secret), self.clock.now()).await {
             Ok(found) => found.and_then(|request| {
@@ -52,9 +53,12 @@ impl App {
             }),
             Err(error) => return Err(self.refuse_claim(context, error.into()).await),
         };
-        match found {
-            Some(found) => Ok(found),
-            None => Err(self.refuse_claim(context, dead_link()).await),
+        let Some(found) = found else { return Err(self.refuse_claim(context, dead_link()).await) };
+        let request = &found.request;
+        match self.store.revoked_since(&request.asked.targets(), request.decided_at()).await {
+            Ok(None) => Ok(found),
+            Ok(Some(revocation)) => Err(self.refuse_claim(context, revoked(&revocation)).await),
+            Err(error) => Err(self.refuse_claim(context, error.into()).await),
         }
     }
 
@@ -156,11 +160,7 @@ impl App {
         match self.store.claim_token(spend).await? {
             ClaimOutcome::Claimed => {}
             ClaimOutcome::Spent => return Err(dead_link()),
-            // Whoever holds the link may be anybody: who has blocked whom is in the trail, under this id.
-            ClaimOutcome::Blocked(block) => {
-                let detail = "Tokens for whom this one was meant are blocked; ask your platform team.";
-                return Err(Refusal::new(Reason::AccessBlocked, detail).rule(block.id.to_string()));
-            }
+            ClaimOutcome::Revoked(revocation) => return Err(revoked(&revocation)),
         }
         self.authenticator.forget(&id);
         if let Some((old, _)) = &replaces {
@@ -176,6 +176,18 @@ impl App {
 
 fn hash(secret: &str) -> Sha256Digest {
     Sha256Digest::of(secret.as_bytes())
+}
+
+/// Whoever holds the link may be anybody: who has revoked what is in the trail, under this id.
+fn revoked(revocation: &RevocationRecord) -> Refusal {
+    let refusal = if revocation.is_blocking() {
+        let detail = "Tokens for whom this one was meant are blocked; ask your platform team.";
+        Refusal::new(Reason::AccessBlocked, detail)
+    } else {
+        let detail = "What the link is for was revoked since it was approved. Have the access asked for anew.";
+        Refusal::new(Reason::ClaimInvalid, detail)
+    };
+    refusal.rule(revocation.id.to_string())
 }
 
 fn dead_link() -> Refusal {

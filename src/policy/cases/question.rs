@@ -236,7 +236,8 @@ impl Question {
                 decide_on_object(set, &who, &object, Action::Delete, &circumstances).map(by_rule)
             }
             Asked::Release(about) => {
-                let operator = Operator { token: None, name: self.operator.clone(), roles: AdminRoles::admin() };
+                let operator =
+                    Operator { token: None, name: self.operator.clone(), targets: vec![], roles: AdminRoles::admin() };
                 let object = self.object(set, about)?;
                 let rule = decide_review(set, &operator, &object, true, &circumstances)?;
                 let approvals = release_approvals(set, &object.app, &object.classification).needed;

@@ -114,7 +114,12 @@ fn facts() -> impl Strategy<Value = Facts> {
                 act,
                 app: name(app),
                 owner: name(owner),
-                operator: Operator { token: None, name: "rita".to_owned(), roles: AdminRoles::admin() },
+                operator: Operator {
+                    token: None,
+                    name: "rita".to_owned(),
+                    targets: vec![],
+                    roles: AdminRoles::admin(),
+                },
                 principal,
                 class: name(&class),
                 path,
@@ -263,7 +268,7 @@ fn what_names_a_single_object_is_never_remembered_and_what_names_their_type_is()
     let (menus, marketing) = (name("menus"), name("marketing"));
     let sight_of = |text: &str| {
         let rules = rules(text, &[(&menus, &marketing)]);
-        let operator = Operator { token: None, name: "rita".into(), roles: AdminRoles::admin() };
+        let operator = Operator { token: None, name: "rita".into(), targets: vec![], roles: AdminRoles::admin() };
         let (who, asked) = (Asker::Operator(&operator), Asked::App);
         let question =
             Question { act: Act::List, who, app: &menus, owner: &marketing, region: None, asked, context: &[] };

@@ -215,7 +215,14 @@ pub(super) const TABLES: [Table; 14] = [
     },
     Table {
         name: "release_approvals",
-        columns: &[("object_id", Id("obj_")), ("revision", Int), ("by", Text), ("reason", Text), ("at", Int)],
+        columns: &[
+            ("object_id", Id("obj_")),
+            ("revision", Int),
+            ("by", Text),
+            ("targets", Text),
+            ("reason", Text),
+            ("at", Int),
+        ],
         numbered: None,
     },
 ];

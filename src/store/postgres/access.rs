@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::batch::Work;
 use super::error::Failure;
-use super::identity::revocations::blocking;
+use super::identity::revocations::{self, blocking};
 use super::identity::{hold_tokens, share_tokens, tokens};
 use super::op::{Done, Line, Op};
 use super::reads::all;
@@ -212,7 +212,7 @@ async fn spend<'a>(
     let lock = sqlx::query("SELECT 1 FROM access_requests WHERE claim = $1 FOR UPDATE");
     lock.bind(&claim.claim.0[..]).execute(&mut *conn).await?;
     let Some(request) = by_claim(conn, claim.claim, now).await? else { return Ok(ClaimOutcome::Spent) };
-    let Ok(claimed) = request.state.claimed(token.id.clone(), now) else { return Ok(ClaimOutcome::Spent) };
+    let Ok(claimed) = request.state.clone().claimed(token.id.clone(), now) else { return Ok(ClaimOutcome::Spent) };
     if let Some((old, _)) = &claim.replaces {
         let old = tokens::one(conn, old).await?.filter(|old| old.revoked_at.is_none());
         let Some(old) = old else { return Ok(ClaimOutcome::Spent) };
@@ -221,7 +221,10 @@ async fn spend<'a>(
         }
     }
     if let Some(block) = blocking(conn, &token.targets()).await? {
-        return Ok(ClaimOutcome::Blocked(Box::new(block)));
+        return Ok(ClaimOutcome::Revoked(Box::new(block)));
+    }
+    if let Some(since) = revocations::since(conn, &request.asked.targets(), request.decided_at()).await? {
+        return Ok(ClaimOutcome::Revoked(Box::new(since)));
     }
     tokens::insert(conn, token).await?;
     if let Some((old, ends_at)) = &claim.replaces {

@@ -15,7 +15,7 @@ use super::rows::{PgColumns, text};
 use super::{PostgresStore, mixed_up};
 use crate::domain::audit::AuditEntry;
 use crate::store::columns::{self, approval_columns, key_columns};
-use crate::store::values::int;
+use crate::store::values::{int, json};
 use crate::store::{GatewayKey, GatewayStore, KeyPurpose, NodeRecord, ReleaseApproval, StoreError};
 
 /// A write of this module, as the committers take it.
@@ -28,12 +28,13 @@ pub(super) enum GatewayOp {
 }
 
 impl GatewayOp {
-    /// See [`Op::order`]. A new key changes the setting that tokens change; nodes and proofs lock rows of their own.
+    /// See [`Op::order`]. An approval locks the object; a new key changes the setting that tokens
+    /// change; nodes and proofs lock rows of their own.
     pub(super) fn order(&self) -> (u8, Uuid) {
         match self {
             GatewayOp::AddKey(..) => (4, Uuid::nil()),
             GatewayOp::NodeSeen(NodeRecord { id, .. }) | GatewayOp::NodeLeft(id) => (6, *id),
-            GatewayOp::Approve(approval, _) => (7, approval.object.uuid()),
+            GatewayOp::Approve(approval, _) => (0, approval.object.uuid()),
             GatewayOp::UseProof(hash, _) => (8, Uuid::from_slice(&hash[..16]).unwrap_or_default()),
         }
     }
@@ -177,22 +178,25 @@ async fn approve<'a>(
     line: &'a Line,
     work: &mut Work<'a>,
 ) -> Result<Vec<ReleaseApproval>, Failure> {
+    // Of two who agree at the same moment the second waits here, and then sees the first.
+    let lock = sqlx::query("SELECT 1 FROM objects WHERE id = $1 FOR NO KEY UPDATE");
+    lock.bind(approval.object.uuid()).execute(&mut *conn).await?;
     let sql = concat!(
         "INSERT INTO release_approvals (",
         approval_columns!(),
-        ") VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING"
+        ") VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (object_id, revision, by) DO UPDATE
+         SET targets = excluded.targets, reason = excluded.reason, at = excluded.at"
     );
     sqlx::query(sql)
         .bind(approval.object.uuid())
         .bind(int(approval.revision))
         .bind(text(&approval.by))
+        .bind(text(&json(&approval.targets).map_err(Failure::unwritable)?))
         .bind(text(&approval.reason))
         .bind(approval.at.as_microsecond())
         .execute(&mut *conn)
         .await?;
     work.record(line);
-    // Two who agree at the same moment in two transactions: the second insert's snapshot may miss the first. Neither
-    // releases then, and either may ask again.
     let sql = concat!(
         "SELECT ",
         approval_columns!(),

@@ -9,8 +9,8 @@ use super::numbers::Numbers;
 use super::op::Line;
 use super::rows::text;
 use super::{partitions, reads};
-use crate::store::DeadLetter;
 use crate::store::values::{AT_ONCE, ENDED_KEPT, KEPT, kept};
+use crate::store::{DeadLetter, ReleaseApproval};
 
 /// See [`crate::store::Store::dead_letter`].
 pub(super) async fn dead_letter(
@@ -55,6 +55,8 @@ pub(super) async fn prune(conn: &mut PgConnection, now: Timestamp) -> Result<u64
          (SELECT app, workflow, environment, key FROM idempotency WHERE created_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)"),
         (KEPT, "DELETE FROM links WHERE hash IN (SELECT hash FROM links WHERE expires_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)"),
         (ENDED_KEPT, "DELETE FROM tokens WHERE id IN (SELECT id FROM tokens WHERE origin IS NOT NULL AND expires_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)"),
+        (ReleaseApproval::COUNTS, "DELETE FROM release_approvals WHERE (object_id, revision, by) IN
+         (SELECT object_id, revision, by FROM release_approvals WHERE at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)"),
         (KEPT, "DELETE FROM nodes WHERE id IN (SELECT id FROM nodes WHERE seen_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)"),
     ];
     let mut removed = 0;

@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 use super::SqliteStore;
 use super::batch::Batch;
 use super::error::Failure;
-use super::identity::revocations::blocking;
+use super::identity::revocations::{self, blocking};
 use super::identity::tokens;
 use super::rows::{many, one};
 use super::trail::AuditLine;
@@ -129,7 +129,7 @@ fn by_claim(conn: &Connection, claim: Sha256Digest, now: Timestamp) -> Result<Op
 fn spend(batch: &mut Batch<'_>, claim: &ClaimToken, audit: &AuditLine) -> Result<ClaimOutcome, Failure> {
     let (token, now) = (&claim.token, claim.now);
     let Some(request) = by_claim(batch.conn, claim.claim, now)? else { return Ok(ClaimOutcome::Spent) };
-    let Ok(claimed) = request.state.claimed(token.id.clone(), now) else { return Ok(ClaimOutcome::Spent) };
+    let Ok(claimed) = request.state.clone().claimed(token.id.clone(), now) else { return Ok(ClaimOutcome::Spent) };
     if let Some((old, _)) = &claim.replaces {
         let old = tokens::one(batch.conn, old)?.filter(|old| old.revoked_at.is_none());
         let Some(old) = old else { return Ok(ClaimOutcome::Spent) };
@@ -138,7 +138,10 @@ fn spend(batch: &mut Batch<'_>, claim: &ClaimToken, audit: &AuditLine) -> Result
         }
     }
     if let Some(block) = blocking(batch.conn, &token.targets())? {
-        return Ok(ClaimOutcome::Blocked(Box::new(block)));
+        return Ok(ClaimOutcome::Revoked(Box::new(block)));
+    }
+    if let Some(since) = revocations::since(batch.conn, &request.asked.targets(), request.decided_at())? {
+        return Ok(ClaimOutcome::Revoked(Box::new(since)));
     }
     tokens::insert(batch.conn, token)?;
     if let Some((old, ends_at)) = &claim.replaces {

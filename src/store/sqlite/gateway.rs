@@ -15,7 +15,7 @@ use super::trail::AuditLine;
 use crate::domain::audit::AuditEntry;
 use crate::domain::ids::ObjectId;
 use crate::store::columns::{self, Columns, approval_columns, key_columns};
-use crate::store::values::int;
+use crate::store::values::{int, json};
 use crate::store::{GatewayKey, GatewayStore, KeyPurpose, NodeRecord, ReleaseApproval, StoreError};
 
 #[async_trait]
@@ -133,13 +133,15 @@ fn approve(
     let mut insert = batch.conn.prepare_cached(concat!(
         "INSERT INTO release_approvals (",
         approval_columns!(),
-        ") VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING"
+        ") VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE
+         SET targets = excluded.targets, reason = excluded.reason, at = excluded.at"
     ))?;
     let object: ObjectId = approval.object;
     insert.execute(params![
         object.text().as_str(),
         int(approval.revision),
         approval.by,
+        json(&approval.targets).map_err(Failure::unwritable)?,
         approval.reason,
         approval.at.as_microsecond()
     ])?;

@@ -7,8 +7,8 @@ use super::batch::Batch;
 use super::error::Failure;
 use super::trail::AuditLine;
 use super::{reads, trail};
-use crate::store::DeadLetter;
 use crate::store::values::{AT_ONCE, ENDED_KEPT, KEPT, kept};
+use crate::store::{DeadLetter, ReleaseApproval};
 
 /// See [`crate::store::Store::dead_letter`].
 pub(super) fn dead_letter(batch: &Batch<'_>, letter: &DeadLetter) -> Result<(), Failure> {
@@ -48,6 +48,11 @@ pub(super) fn prune(batch: &Batch<'_>, now: Timestamp) -> Result<u64, Failure> {
             ENDED_KEPT,
             "DELETE FROM tokens WHERE id IN
              (SELECT id FROM tokens WHERE origin IS NOT NULL AND expires_at < ?1 LIMIT ?2)",
+        ),
+        (
+            ReleaseApproval::COUNTS,
+            "DELETE FROM release_approvals WHERE (object_id, revision, by) IN
+             (SELECT object_id, revision, by FROM release_approvals WHERE at < ?1 LIMIT ?2)",
         ),
     ];
     let mut removed = 0;

@@ -66,6 +66,29 @@ async fn whoever_claims_what_is_blocked_hears_from_nobody_who_has_blocked_whom()
 }
 
 #[tokio::test]
+async fn a_link_from_before_a_revocation_is_dead_also_where_nothing_is_blocked() {
+    let gateway = Gateway::start().await;
+    let (link, _) = approved(&gateway).await;
+    let mut body = json!({ "kind": "owner", "id": "marketing", "reason": "its chat was public", "block": false });
+    let (status, _) = gateway.admin_post("/admin/revocations", body.clone()).await;
+    assert_eq!(status, 201);
+    let look = gateway.http.get(&link).header("accept", "application/json");
+    assert_eq!(crate::http_errors::send(look).await.body["code"], "claim_invalid");
+    let (status, problem) = claim(&gateway, &link).await;
+    assert_eq!((status, &problem["code"]), (404, &json!("claim_invalid")), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("was revoked since"), "{problem}");
+    let (link, _) = approved(&gateway).await;
+    assert_eq!(claim(&gateway, &link).await.0, 201, "whoever approves afterwards knows of it");
+
+    let (link, _) = approved(&gateway).await;
+    body["block"] = true.into();
+    let (_, revocation) = gateway.admin_post("/admin/revocations", body).await;
+    let lift = format!("/admin/revocations/{}/lift", revocation["revocationId"].as_str().unwrap());
+    assert_eq!(gateway.admin_post(&lift, json!({ "reason": "the chat is private now" })).await.0, 200);
+    assert_eq!(claim(&gateway, &link).await.1["code"], "claim_invalid", "what is dead stays dead");
+}
+
+#[tokio::test]
 async fn no_operator_is_called_as_somebody_else_is_in_the_trail() {
     let gateway = Gateway::start().await;
     for name in ["corp:4711", "cli:root", "access.toml", "", "a\u{7}b", "vst_live_0123456789abcdef_secret"] {

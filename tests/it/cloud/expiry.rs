@@ -66,7 +66,7 @@ impl Still {
         let address = format!("unix:{}", env("VESTIBULE_TEST_CLAMD_SOCKET")).parse().unwrap();
         let inspector = Inspector::new(ScannerConfig::at(address), clock.clone());
         Probe::new(Arc::clone(&app), inspector.clone()).step().await;
-        let operator = Operator { token: None, name: "tests".into(), roles: AdminRoles::admin() };
+        let operator = Operator { token: None, name: "tests".into(), targets: vec![], roles: AdminRoles::admin() };
         let new = NewToken::Workflow {
             app: "desk".parse().unwrap(),
             workflow: "tests".parse().unwrap(),

@@ -123,7 +123,7 @@ fn every_attribute_of_the_schema_can_decide() {
 
 #[test]
 fn each_action_is_asked_about() {
-    let operator = Operator { token: None, name: "rita".into(), roles: AdminRoles::admin() };
+    let operator = Operator { token: None, name: "rita".into(), targets: vec![], roles: AdminRoles::admin() };
     let (object, plain, prefix) = (object(), DownloadRequest::default(), "uploads/".parse().unwrap());
     let token = ExchangeRequest {
         environment: Environment::Live,

@@ -84,6 +84,20 @@ fn spend(bench: &Bench, byte: u8, token: &TokenRecord) -> ClaimToken {
     }
 }
 
+async fn revoke(bench: &Bench, target: RevocationTarget, blocks: bool) {
+    let revoke = Revoke {
+        id: vestibule::domain::ids::RevocationId::from_uuid(bench.clock.uuid()),
+        target,
+        at: bench.clock.now(),
+        by: "ada".into(),
+        reason: "leaked".into(),
+        blocks,
+        contain: false,
+        audit: bench.act(AuditAction::RevokeToken),
+    };
+    bench.store.revoke(revoke).await.unwrap();
+}
+
 async fn entries(bench: &Bench) -> usize {
     bench.store.audit_entries(AuditQuery { limit: 100, ..Default::default() }).await.unwrap().len()
 }
@@ -178,19 +192,28 @@ pub(super) async fn a_claim_ends_the_token_that_it_changes_and_no_block_lets_it_
     approved(&bench, 8).await;
     let again = ClaimToken { replaces, ..spend(&bench, 8, &token(&bench)) };
     assert_eq!(bench.store.claim_token(again).await.unwrap(), ClaimOutcome::Spent, "it was followed already");
-    let revoke = Revoke {
-        id: vestibule::domain::ids::RevocationId::from_uuid(bench.clock.uuid()),
-        target: RevocationTarget::App("where2eat".parse().unwrap()),
-        at: bench.clock.now(),
-        by: "ada".into(),
-        reason: "leaked".into(),
-        blocks: true,
-        contain: false,
-        audit: bench.act(AuditAction::RevokeToken),
-    };
-    bench.store.revoke(revoke).await.unwrap();
+    revoke(&bench, RevocationTarget::App("where2eat".parse().unwrap()), true).await;
     let blocked = bench.store.claim_token(spend(&bench, 8, &token(&bench))).await.unwrap();
-    assert!(matches!(&blocked, ClaimOutcome::Blocked(block) if block.by == "ada"), "{blocked:?}");
+    assert!(matches!(&blocked, ClaimOutcome::Revoked(block) if block.by == "ada"), "{blocked:?}");
     let still = bench.store.access_request_by_claim(Sha256Digest([8; 32]), bench.clock.now()).await.unwrap();
     assert!(still.is_some(), "a refused claim spends nothing");
+}
+
+pub(super) async fn a_revocation_voids_what_was_approved_before_it(bench: Bench) {
+    approved(&bench, 7).await;
+    let targets = ["app:other", "workflow:where2eat/hourly", "owner:finance", "workflow:where2eat/nightly"]
+        .map(|target| target.parse().unwrap());
+    for target in &targets {
+        bench.clock.advance(std::time::Duration::from_secs(1));
+        assert_eq!(bench.store.revoked_since(&targets[3..], bench.clock.now()).await.unwrap(), None);
+        revoke(&bench, target.clone(), false).await;
+    }
+    let claimed = bench.store.claim_token(spend(&bench, 7, &token(&bench))).await.unwrap();
+    assert!(matches!(&claimed, ClaimOutcome::Revoked(since) if since.target == targets[3]), "{claimed:?}");
+    let since = bench.store.revoked_since(&targets, bench.clock.now()).await.unwrap();
+    assert_eq!(since.map(|since| since.target), Some(targets[3].clone()));
+    bench.clock.advance(std::time::Duration::from_secs(1));
+    approved(&bench, 8).await;
+    let claimed = bench.store.claim_token(spend(&bench, 8, &token(&bench))).await.unwrap();
+    assert_eq!(claimed, ClaimOutcome::Claimed, "whoever approves afterwards knows");
 }

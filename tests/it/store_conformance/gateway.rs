@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use jiff::SignedDuration;
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 use vestibule::domain::audit::AuditAction;
+use vestibule::domain::revocation::RevocationTarget;
 use vestibule::store::{AuditQuery, GatewayKey, KeyPurpose, NodeRecord, ReleaseApproval, TOKENS_AS_OF};
 
 use super::Bench;
@@ -84,6 +86,7 @@ pub(super) async fn reviewers_agree_once_each_about_one_revision(bench: Bench) {
             object: object.id,
             revision,
             by: by.into(),
+            targets: vec![RevocationTarget::User(by.into())],
             reason: "looked at it".into(),
             at: bench.clock.now(),
         };
@@ -95,4 +98,14 @@ pub(super) async fn reviewers_agree_once_each_about_one_revision(bench: Bench) {
     assert_eq!(agree("ada", 3).await, ["ada"], "one person is one");
     assert_eq!(agree("bob", 3).await, ["ada", "bob"]);
     assert_eq!(agree("bob", 4).await, ["bob"], "of what has changed nobody knew");
+    let many: Vec<String> = (0..8).map(|number| format!("reviewer-{number}")).collect();
+    let agreed = join_all(many.iter().map(|by| agree(by, 5))).await;
+    assert_eq!(
+        agreed.iter().map(Vec::len).max(),
+        Some(8),
+        "of those who agree at once the last one sees all: {agreed:?}"
+    );
+    bench.clock.advance(Duration::from_hours(8 * 24));
+    bench.store.prune(bench.clock.now()).await.unwrap();
+    assert_eq!(agree("ada", 3).await, ["ada"], "nobody knows any more why the others did");
 }

@@ -51,6 +51,7 @@ impl Source {
         };
         assert!(bench.store.add_gateway_key(key, None, bench.act(AuditAction::RotateKey)).await.unwrap());
         let approval = ReleaseApproval {
+            targets: vec![],
             object: bench.object("where2eat", 1).id,
             revision: 3,
             by: "Bo".into(),

@@ -86,6 +86,15 @@ impl IdentityStore for PostgresStore {
         self.readers.read(targets.to_owned(), |conn, targets| Box::pin(revocations::blocking(conn, targets))).await
     }
 
+    async fn revoked_since(
+        &self,
+        targets: &[RevocationTarget],
+        since: Timestamp,
+    ) -> Result<Option<RevocationRecord>, StoreError> {
+        let asked = (targets.to_owned(), since);
+        self.readers.read(asked, |conn, (targets, since)| Box::pin(revocations::since(conn, targets, *since))).await
+    }
+
     async fn to_contain(&self, limit: usize) -> Result<Vec<RevocationRecord>, StoreError> {
         self.readers.read(limit, |conn, limit| Box::pin(revocations::to_contain(conn, *limit))).await
     }

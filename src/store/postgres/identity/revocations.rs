@@ -128,6 +128,22 @@ pub(in crate::store::postgres) async fn blocking(
     row.as_ref().map(|row| columns::revocation(&mut PgColumns::of(row))).transpose()
 }
 
+/// See [`crate::store::IdentityStore::revoked_since`].
+pub(in crate::store::postgres) async fn since(
+    conn: &mut PgConnection,
+    targets: &[RevocationTarget],
+    since: Timestamp,
+) -> Result<Option<RevocationRecord>, Failure> {
+    let sql = concat!(
+        "SELECT ",
+        revocation_columns!(),
+        " FROM revocations WHERE target = ANY($1) AND at >= $2 ORDER BY id DESC LIMIT 1"
+    );
+    let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
+    let row = sqlx::query(sql).bind(targets).bind(since.as_microsecond()).fetch_optional(conn).await?;
+    row.as_ref().map(|row| columns::revocation(&mut PgColumns::of(row))).transpose()
+}
+
 /// See [`crate::store::IdentityStore::lift_revocation`].
 pub(in crate::store::postgres) async fn lift<'a>(
     conn: &mut PgConnection,

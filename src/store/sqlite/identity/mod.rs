@@ -78,6 +78,15 @@ impl IdentityStore for SqliteStore {
         self.lookups.read(move |conn| revocations::blocking(conn, &targets)).await
     }
 
+    async fn revoked_since(
+        &self,
+        targets: &[RevocationTarget],
+        since: Timestamp,
+    ) -> Result<Option<RevocationRecord>, StoreError> {
+        let targets = targets.to_owned();
+        self.lookups.read(move |conn| revocations::since(conn, &targets, since)).await
+    }
+
     async fn to_contain(&self, limit: usize) -> Result<Vec<RevocationRecord>, StoreError> {
         self.lookups.read(move |conn| revocations::to_contain(conn, limit)).await
     }

@@ -97,6 +97,21 @@ pub(in crate::store::sqlite) fn blocking(
     rows::one(conn, sql, &[&targets], record)
 }
 
+/// See [`crate::store::IdentityStore::revoked_since`].
+pub(in crate::store::sqlite) fn since(
+    conn: &Connection,
+    targets: &[RevocationTarget],
+    since: Timestamp,
+) -> Result<Option<RevocationRecord>, Failure> {
+    let sql = concat!(
+        "SELECT ",
+        revocation_columns!(),
+        " FROM revocations WHERE target IN (SELECT value FROM json_each(?1)) AND at >= ?2 ORDER BY id DESC LIMIT 1"
+    );
+    let targets = serde_json::to_string(targets).map_err(Failure::unwritable)?;
+    rows::one(conn, sql, &[&targets, &since.as_microsecond()], record)
+}
+
 /// See [`crate::store::IdentityStore::lift_revocation`].
 pub(super) fn lift(
     batch: &mut Batch<'_>,
