@@ -169,6 +169,9 @@ fn print(now: &RevocationNow) {
     let record = &now.record;
     println!("{}  {}  {} by {}: {}", record.id, record.target, at(record.at), record.by, record.reason);
     println!("tokens that died: {}", record.killed);
+    if let Some(successor) = &now.successor {
+        println!("it was rotated; what has followed it goes on working: vestibule revoke token {successor}");
+    }
     let block = match (record.blocks, &record.lifted) {
         (false, _) => "none".to_owned(),
         (true, None) => format!("new tokens are refused until: vestibule revoke lift {}", record.id),

@@ -165,6 +165,11 @@ impl TokenCommand {
             Act::Revoke { id, reason } => {
                 let revoked = app.revoke_token(&context, &who, &id, reason).await?;
                 eprintln!("revoked {id}; what it did: vestibule revoke show {}", revoked.record.id);
+                if let Some(successor) = revoked.successor {
+                    eprintln!(
+                        "it was rotated; what has followed it goes on working: vestibule token revoke {successor}"
+                    );
+                }
             }
         }
         Ok(())

@@ -72,7 +72,7 @@ pub trait IdentityStore: Send + Sync {
         since: Timestamp,
     ) -> Result<Option<RevocationRecord>, StoreError>;
 
-    /// A page of what was uploaded under a target, oldest first. Has no index and may take long: for nobody who waits.
+    /// A page of what was uploaded under a target, oldest first. Has no index and may take long.
     /// Uploads of a device or a key are known while the tokens' rows are there.
     async fn objects_of(&self, query: ObjectsOf) -> Result<Vec<Object>, StoreError>;
 }

@@ -310,4 +310,6 @@ pub struct ObjectsOf {
     pub after: Option<ObjectId>,
     /// How many at most.
     pub limit: usize,
+    /// Whether it may take minutes, on a connection of its own; otherwise it ends at the deadline of every other list.
+    pub patient: bool,
 }

@@ -96,7 +96,7 @@ impl Containment {
     async fn pass(&self, record: &RevocationRecord) -> Result<bool, StoreError> {
         let (mut after, mut whole) = (None, true);
         loop {
-            let query = ObjectsOf { target: record.target.clone(), after, limit: PAGE };
+            let query = ObjectsOf { target: record.target.clone(), after, limit: PAGE, patient: true };
             let page = self.app.store.objects_of(query).await?;
             for object in &page {
                 match self.app.contain(object, record).await {

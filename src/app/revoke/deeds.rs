@@ -115,7 +115,8 @@ impl App {
         let (mut holdings, now) = (Holdings::default(), self.clock.now());
         let (mut after, mut seen) = (None, 0);
         while seen < OBJECTS {
-            let page = self.store.objects_of(ObjectsOf { target: target.clone(), after, limit: PAGE }).await?;
+            let query = ObjectsOf { target: target.clone(), after, limit: PAGE, patient: false };
+            let page = self.store.objects_of(query).await?;
             for object in &page {
                 *holdings.states.entry(object.life.state()).or_default() += 1;
                 let end = Some(object.upload_expires_at).filter(|end| *end > now);

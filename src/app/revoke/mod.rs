@@ -25,6 +25,9 @@ use super::{App, RequestContext};
 pub use contain::Containing;
 pub use deeds::{Deed, Deeds, Holdings};
 
+/// How many rotations are followed to the token that works in the place of a revoked one.
+const ROTATIONS: usize = 10;
+
 /// What is to be revoked, and how.
 #[derive(Clone, Debug)]
 pub struct NewRevocation {
@@ -45,6 +48,8 @@ pub struct RevocationNow {
     pub record: RevocationRecord,
     /// The first tokens that died by it.
     pub tokens: Vec<TokenId>,
+    /// Of a single token that was rotated: the one that goes on working in its place.
+    pub successor: Option<TokenId>,
     /// What they did; absent where the trail could not be read in time.
     pub deeds: Option<Deeds>,
     /// What was uploaded under it; absent where the records could not be read in time.
@@ -230,8 +235,23 @@ impl App {
             RevocationTarget::Token(id) if tokens.is_empty() => std::slice::from_ref(id),
             _ => &tokens,
         };
-        let (deeds, holdings) = tokio::join!(self.deeds(own), self.holdings(&record.target));
-        RevocationNow { record, tokens, deeds, holdings }
+        let (deeds, holdings, successor) =
+            tokio::join!(self.deeds(own), self.holdings(&record.target), self.successor(&record.target));
+        RevocationNow { record, tokens, successor, deeds, holdings }
+    }
+
+    async fn successor(&self, target: &RevocationTarget) -> Option<TokenId> {
+        let RevocationTarget::Token(id) = target else { return None };
+        let now = self.clock.now();
+        let mut record = self.store.token(id).await.ok()??;
+        for _ in 0..ROTATIONS {
+            let next = record.successor?;
+            record = self.store.token(&next).await.ok()??;
+            if record.is_in_force(now) {
+                return Some(record.id);
+            }
+        }
+        None
     }
 }
 

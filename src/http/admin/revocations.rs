@@ -197,6 +197,9 @@ pub(in crate::http) struct RevocationAnswer {
     view: RevocationView,
     /// The first hundred tokens that died by it.
     tokens: Vec<String>,
+    /// Of a single token that was rotated: the one that goes on working in its place, to be revoked by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    successor: Option<String>,
     /// Absent where the audit trail could not be read in time; ask again.
     #[serde(skip_serializing_if = "Option::is_none")]
     did: Option<DeedsView>,
@@ -210,6 +213,7 @@ impl From<&RevocationNow> for RevocationAnswer {
         Self {
             view: RevocationView::from(&now.record),
             tokens: now.tokens.iter().map(ToString::to_string).collect(),
+            successor: now.successor.as_ref().map(ToString::to_string),
             did: now.deeds.as_ref().map(DeedsView::from),
             uploaded: now.holdings.as_ref().map(HoldingsView::from),
         }

@@ -115,6 +115,32 @@ async fn a_rotation_keeps_bounds_and_happens_once() {
 }
 
 #[tokio::test]
+async fn whoever_revokes_a_rotated_token_is_told_what_works_in_its_place() {
+    let gateway = Gateway::start().await;
+    let mut tokens = vec![token(&gateway).await];
+    for _ in 0..2 {
+        let last = tokens.last().unwrap();
+        let (status, next) = rotate(&gateway, last, json!({})).await;
+        assert_eq!(status, 201, "{next}");
+        tokens.push(next);
+    }
+    let ids: Vec<&str> = tokens.iter().map(|token| token["tokenId"].as_str().unwrap()).collect();
+    let revoke = async |id: &str| {
+        let body = json!({ "kind": "token", "id": id, "reason": "it was in a log" });
+        gateway.admin_post("/admin/revocations", body).await.1
+    };
+    assert_eq!(revoke(ids[1]).await["successor"], ids[2]);
+    let first = revoke(ids[0]).await;
+    assert_eq!(first["successor"], ids[2], "also beyond one that is dead");
+    assert_eq!(works(&gateway, tokens[2]["token"].as_str().unwrap()).await, 200);
+    let (_, _, told) = gateway.run(&["token", "revoke", ids[0]]);
+    assert!(told.contains(&format!("vestibule token revoke {}", ids[2])), "{told}");
+    assert!(revoke(ids[2]).await.get("successor").is_none());
+    let (_, printed, _) = gateway.run(&["revoke", "show", first["revocationId"].as_str().unwrap()]);
+    assert!(!printed.contains("goes on working"), "{printed}");
+}
+
+#[tokio::test]
 async fn the_last_use_of_a_token_is_on_record() {
     let mut gateway = Gateway::start().await;
     let (used, unused) = (token(&gateway).await, token(&gateway).await);

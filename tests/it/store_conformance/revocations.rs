@@ -311,8 +311,10 @@ pub(super) async fn what_was_uploaded_under_a_target_is_found_in_pages(bench: Be
         bench.clock.advance(Duration::from_millis(2));
     }
     let found = async |named: &str, after: Option<ObjectId>, limit: usize| -> Vec<usize> {
-        let query = ObjectsOf { target: target(named), after, limit };
-        let objects = bench.store.objects_of(query).await.unwrap();
+        let query = ObjectsOf { target: target(named), after, limit, patient: false };
+        let objects = bench.store.objects_of(query.clone()).await.unwrap();
+        let patient = ObjectsOf { patient: true, ..query };
+        assert_eq!(bench.store.objects_of(patient).await.unwrap(), objects, "{named}");
         objects.iter().map(|object| made.iter().position(|id| *id == object.id).unwrap()).collect()
     };
     for (named, right) in [

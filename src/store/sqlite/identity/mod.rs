@@ -97,7 +97,9 @@ impl IdentityStore for SqliteStore {
     }
 
     async fn objects_of(&self, query: ObjectsOf) -> Result<Vec<Object>, StoreError> {
-        // On a connection of its own, because the readers' queries end at the deadline.
+        if !query.patient {
+            return self.readers.read(move |conn| revocations::objects_of(conn, &query)).await;
+        }
         let (path, busy) = (self.path.clone(), self.busy);
         let read = move || revocations::objects_of(&schema::open_for_reading(&path, busy)?, &query);
         let lost = |error| StoreError::Unavailable(format!("a read was lost: {error}"));
