@@ -18,6 +18,8 @@ const BITS: u32 = 11;
 const COUNT: i64 = 1 << 6;
 /// How many writers can have names of their own.
 const WRITERS: u16 = 1 << (BITS - 6);
+/// Milliseconds that a writer whose number was taken goes on by, at most.
+const JUMP: i64 = 64;
 /// Shards of the counters of states.
 const SHARDS: u16 = 64;
 
@@ -62,11 +64,12 @@ impl Numbers {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes another name: somebody else has this one.
+    /// Takes another name, some milliseconds on: somebody else has this one, and most of the others may be taken too.
     pub(super) fn rename(&self, random: u16) {
-        let step = 1 + i64::from(random) % (i64::from(WRITERS) - 1);
+        let (others, random) = (i64::from(WRITERS) - 1, i64::from(random));
         let mut state = self.state();
-        state.writer = (state.writer + step) % i64::from(WRITERS);
+        state.writer = (state.writer + 1 + random % others) % i64::from(WRITERS);
+        state.last += (random / others % JUMP) << BITS;
     }
 
     /// The number of an entry with this time.
@@ -129,6 +132,33 @@ mod tests {
         let copy = Numbers::in_order();
         let made = [NOW, NOW - 3_600_000, NOW - 3_600_000, NOW + 1].map(|millis| copy.next(at(millis)));
         assert!(made.is_sorted_by(|a, b| a < b));
+    }
+
+    #[test]
+    fn more_writers_than_names_find_numbers_within_a_few_tries() {
+        let (mut taken, mut random) = (BTreeSet::new(), 1_u32);
+        let mut next_random = || {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (random >> 16) as u16
+        };
+        let writers: Vec<Numbers> = (0..3 * WRITERS).map(|_| Numbers::new(next_random())).collect();
+        let mut most = 0;
+        for _ in 0..20 {
+            for writer in &writers {
+                let tries = (1..).find(|_| {
+                    let batch: Vec<i64> = (0..4).map(|_| writer.next(at(NOW))).collect();
+                    let free = batch.iter().all(|number| !taken.contains(number));
+                    if free {
+                        taken.extend(batch);
+                    } else {
+                        writer.rename(next_random());
+                    }
+                    free
+                });
+                most = most.max(tries.unwrap());
+            }
+        }
+        assert!(most <= 5, "{most} tries");
     }
 
     #[test]
