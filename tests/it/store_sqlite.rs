@@ -231,6 +231,17 @@ async fn a_database_of_an_older_program_is_brought_up_to_date_with_its_audit_tra
 }
 
 #[tokio::test]
+async fn the_log_stays_short_where_writes_come_one_by_one() {
+    let sqlite = Sqlite::create().await;
+    let bench = sqlite.bench();
+    for _ in 0..6000 {
+        bench.store.audit(bench.act(AuditAction::ReadAudit)).await.unwrap();
+    }
+    let log = std::fs::metadata(sqlite.path().with_file_name("vestibule.db-wal")).unwrap().len();
+    assert!(log < 16 << 20, "{log} bytes");
+}
+
+#[tokio::test]
 async fn the_files_belong_to_their_user_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a/b/vestibule.db");

@@ -18,15 +18,19 @@ use super::schema;
 
 /// Operations after which the thread is woken: a page that many of them wrote is moved once.
 const OPERATIONS: usize = 4000;
-/// Pages of 4 KiB in the log above which the writer takes part.
-const LONG_LOG: i64 = 16_384;
+/// Commits after which it is woken at the latest. A page that many commits wrote stands in the log as often, and whoever
+/// reads it passes all of them: of one request after another a tenth of the instructions went there.
+const COMMITS: usize = 100;
+/// Pages of 4 KiB in the log above which the writer takes part: as many as SQLite lets it grow to by itself.
+const LONG_LOG: i64 = 1000;
 
 /// The writer's handle on the thread. Dropping it ends the thread.
 pub(super) struct Checkpointer {
     wake: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
     log_is_long: Arc<AtomicBool>,
-    since: usize,
+    operations: usize,
+    commits: usize,
 }
 
 impl Checkpointer {
@@ -38,21 +42,22 @@ impl Checkpointer {
         let thread =
             std::thread::Builder::new().name("store-checkpoint".into()).spawn(move || run(&conn, &woken, &flag));
         let thread = thread.map_err(|error| Failure::Away(format!("cannot start the checkpointer: {error}")))?;
-        Ok(Self { wake: Some(wake), thread: Some(thread), log_is_long, since: 0 })
+        Ok(Self { wake: Some(wake), thread: Some(thread), log_is_long, operations: 0, commits: 0 })
     }
 
     /// Called by the writer between batches.
     pub(super) fn committed(&mut self, operations: usize, writer: Option<&Connection>) {
-        self.since += operations;
+        self.operations += operations;
+        self.commits += 1;
         if let Some(conn) = writer
             && self.log_is_long.swap(false, Ordering::Relaxed)
         {
             report(checkpoint(conn));
         }
-        if self.since >= OPERATIONS
+        if (self.operations >= OPERATIONS || self.commits >= COMMITS)
             && let Some(wake) = &self.wake
         {
-            self.since = 0;
+            (self.operations, self.commits) = (0, 0);
             // Full means that the thread is at it already.
             let _ = wake.try_send(());
         }
