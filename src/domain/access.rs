@@ -37,6 +37,23 @@ impl AccessRequest {
     pub fn decided_at(&self) -> Timestamp {
         self.state.decision().map_or(self.created_at, |decision| decision.at)
     }
+
+    /// What a revocation may name to void its approval: what the token would be for, and whoever has approved it.
+    pub fn targets(&self) -> Vec<RevocationTarget> {
+        let asked = &self.asked;
+        let mut targets = vec![
+            RevocationTarget::Workflow(asked.app.clone(), asked.workflow.clone()),
+            RevocationTarget::App(asked.app.clone()),
+            RevocationTarget::Owner(asked.owner.clone()),
+        ];
+        targets.extend(asked.changes.clone().map(RevocationTarget::Token));
+        if let Some(subject) = asked.before.as_ref().and_then(|before| before.subject.as_ref()) {
+            targets.push(RevocationTarget::User(subject.user.clone()));
+            targets.extend(subject.device.clone().map(RevocationTarget::Device));
+        }
+        targets.extend(self.state.decision().into_iter().flat_map(|decision| decision.targets.clone()));
+        targets
+    }
 }
 
 /// The access that somebody asks for.
@@ -67,14 +84,6 @@ pub struct AskedAccess {
     pub binding: Option<Binding>,
 }
 
-impl AskedAccess {
-    /// What a revocation may name to void its approval.
-    pub fn targets(&self) -> Vec<RevocationTarget> {
-        let workflow = RevocationTarget::Workflow(self.app.clone(), self.workflow.clone());
-        vec![workflow, RevocationTarget::App(self.app.clone()), RevocationTarget::Owner(self.owner.clone())]
-    }
-}
-
 /// The token that a request changes, as it was when that was asked. None of this ever changes of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -93,6 +102,9 @@ pub struct ChangedToken {
 pub struct Decision {
     /// The operator, or `access.toml` where a rule decided.
     pub by: String,
+    /// What a revocation may name to shut that operator out; where a rule decided, whoever asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<RevocationTarget>,
     /// When.
     pub at: Timestamp,
     /// The written reason.
@@ -279,7 +291,7 @@ mod tests {
     }
 
     fn decision() -> Decision {
-        Decision { by: "ada".into(), at: at("10:00:00"), reason: "agreed".into(), rule: None }
+        Decision { by: "ada".into(), targets: vec![], at: at("10:00:00"), reason: "agreed".into(), rule: None }
     }
 
     fn approved() -> AccessState {

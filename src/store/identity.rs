@@ -65,7 +65,8 @@ pub trait IdentityStore: Send + Sync {
     /// Notes that all uploads were contained. `false` where that was noted before; nothing was written then.
     async fn contained(&self, id: RevocationId, at: Timestamp, audit: AuditEntry) -> Result<bool, StoreError>;
 
-    /// The newest revocation of any of these since then, whether it blocks or not.
+    /// The newest revocation of any of these since then, whether it blocks or not, or from before where it still forbids: of a
+    /// token, or a block in force.
     async fn revoked_since(
         &self,
         targets: &[RevocationTarget],

@@ -55,7 +55,7 @@ impl App {
         };
         let Some(found) = found else { return Err(self.refuse_claim(context, dead_link()).await) };
         let request = &found.request;
-        match self.store.revoked_since(&request.asked.targets(), request.decided_at()).await {
+        match self.store.revoked_since(&request.targets(), request.decided_at()).await {
             Ok(None) => Ok(found),
             Ok(Some(revocation)) => Err(self.refuse_claim(context, revoked(&revocation)).await),
             Err(error) => Err(self.refuse_claim(context, error.into()).await),

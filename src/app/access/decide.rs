@@ -74,7 +74,8 @@ impl App {
         let policies = self.policies.current();
         let entry = context.entry(now, act.action(), Outcome::Allowed, 200).by_operator(who);
         let mut audit = about(&request.asked, entry);
-        let mut decision = Decision { by: who.name.clone(), at: now, reason: why, rule: None };
+        let mut decision =
+            Decision { by: who.name.clone(), targets: who.targets.clone(), at: now, reason: why, rule: None };
         let (state, link) = match act {
             AccessDecision::Deny => (request.state.clone().deny(decision.clone()).map_err(|_| decided(request))?, None),
             AccessDecision::Approve => {

@@ -94,7 +94,13 @@ impl App {
                 audit.rule = Some(rule.rule().into());
                 let (link, claim) = ClaimLink::generate(&self.clock, after(now, rules.claim_ttl));
                 let reason = "allowed in advance".to_owned();
-                let decision = Decision { by: RULES.to_owned(), at: now, reason, rule: Some(rule.rule()) };
+                let decision = Decision {
+                    by: RULES.to_owned(),
+                    targets: who.targets.clone(),
+                    at: now,
+                    reason,
+                    rule: Some(rule.rule()),
+                };
                 (AccessState::Approved { decision, claim }, Some(link))
             }
         };

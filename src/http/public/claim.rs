@@ -92,7 +92,8 @@ impl From<&ClaimedToken> for ClaimAnswer {
     params(("secret" = String, Path, description = "The secret of the link")),
     responses(
         (status = 200, description = "What it is for; a page with a button where Accept asks for HTML", body = ClaimView),
-        (status = 404, description = "Unknown, used or ended", body = Document, content_type = "application/problem+json"),
+        (status = 403, description = "What it is for is blocked", body = Document, content_type = "application/problem+json"),
+        (status = 404, description = "Unknown, used, ended or revoked", body = Document, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn look_at_claim(
@@ -115,7 +116,8 @@ pub(in crate::http) async fn look_at_claim(
     params(("secret" = String, Path, description = "The secret of the link")),
     responses(
         (status = 201, description = "The token, shown once; a page where Accept asks for HTML", body = ClaimAnswer),
-        (status = 404, description = "Unknown, used or ended", body = Document, content_type = "application/problem+json"),
+        (status = 403, description = "What it is for is blocked", body = Document, content_type = "application/problem+json"),
+        (status = 404, description = "Unknown, used, ended or revoked", body = Document, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn claim_token(

@@ -223,7 +223,7 @@ async fn spend<'a>(
     if let Some(block) = blocking(conn, &token.targets()).await? {
         return Ok(ClaimOutcome::Revoked(Box::new(block)));
     }
-    if let Some(since) = revocations::since(conn, &request.asked.targets(), request.decided_at()).await? {
+    if let Some(since) = revocations::since(conn, &request.targets(), request.decided_at()).await? {
         return Ok(ClaimOutcome::Revoked(Box::new(since)));
     }
     tokens::insert(conn, token).await?;

@@ -146,7 +146,6 @@ impl Op {
             Op::Revoke(..) | Op::RotateToken(..) => (3, Uuid::nil()),
             Op::CreateToken(..) | Op::TokensUsed(_) | Op::LiftRevocation(..) | Op::Contained(..) => (4, Uuid::nil()),
             Op::SettingOrInsert(..) => (5, Uuid::nil()),
-            // Behind tokens: a new key changes the same setting as they do.
             Op::Gateway(op) => op.order(),
             Op::Access(op) => op.order(),
             Op::IssueUpload(_)

@@ -140,7 +140,7 @@ fn spend(batch: &mut Batch<'_>, claim: &ClaimToken, audit: &AuditLine) -> Result
     if let Some(block) = blocking(batch.conn, &token.targets())? {
         return Ok(ClaimOutcome::Revoked(Box::new(block)));
     }
-    if let Some(since) = revocations::since(batch.conn, &request.asked.targets(), request.decided_at())? {
+    if let Some(since) = revocations::since(batch.conn, &request.targets(), request.decided_at())? {
         return Ok(ClaimOutcome::Revoked(Box::new(since)));
     }
     tokens::insert(batch.conn, token)?;

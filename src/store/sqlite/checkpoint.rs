@@ -76,22 +76,23 @@ impl Drop for Checkpointer {
 
 fn run(conn: &Connection, woken: &Receiver<()>, log_is_long: &AtomicBool) {
     while woken.recv().is_ok() {
-        let pages = checkpoint(conn);
-        if pages.as_ref().is_ok_and(|pages| *pages > LONG_LOG) {
+        let done = checkpoint(conn);
+        // Where a reader still needs what is in the log, the writer could move no more of it either.
+        if done.as_ref().is_ok_and(|(pages, moved)| *pages > LONG_LOG && pages - moved < LONG_LOG) {
             log_is_long.store(true, Ordering::Relaxed);
         }
-        report(pages);
+        report(done);
     }
 }
 
-/// Moves what can be moved without waiting for anyone; the pages in the log.
-fn checkpoint(conn: &Connection) -> rusqlite::Result<i64> {
-    conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(1))
+/// Moves what can be moved without waiting for anyone; the pages in the log, and how many of them are moved.
+fn checkpoint(conn: &Connection) -> rusqlite::Result<(i64, i64)> {
+    conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(1)?, row.get(2)?)))
 }
 
-fn report(pages: rusqlite::Result<i64>) {
-    match pages {
-        Ok(pages) => metrics::gauge!("vestibule_store_wal_pages").set(pages as f64),
+fn report(done: rusqlite::Result<(i64, i64)>) {
+    match done {
+        Ok((pages, _)) => metrics::gauge!("vestibule_store_wal_pages").set(pages as f64),
         Err(error) => tracing::warn!(%error, "the write-ahead log could not be moved into the database"),
     }
 }

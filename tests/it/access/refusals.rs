@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Person, approved, audit, claim, live};
+use super::{Person, approved, audit, claim, live, trying_out};
 use crate::gateway::Gateway;
 
 /// The newest entry of an action, which must be a refusal.
@@ -86,6 +86,23 @@ async fn a_link_from_before_a_revocation_is_dead_also_where_nothing_is_blocked()
     let lift = format!("/admin/revocations/{}/lift", revocation["revocationId"].as_str().unwrap());
     assert_eq!(gateway.admin_post(&lift, json!({ "reason": "the chat is private now" })).await.0, 200);
     assert_eq!(claim(&gateway, &link).await.1["code"], "claim_invalid", "what is dead stays dead");
+}
+
+#[tokio::test]
+async fn a_link_is_dead_where_the_token_that_approved_it_is() {
+    let gateway = Gateway::start().await;
+    let (ada, bob) = (Person::called(&gateway, "ada").await, Person::called(&gateway, "bob").await);
+    let by_person = bob.approve(&ada.ask(live()).await).await;
+    let of_another = Person::called(&gateway, "eve").await.approve(&ada.ask(live()).await).await;
+    let by_rule = bob.ask(trying_out()).await["claimUrl"].as_str().unwrap().to_owned();
+    let stolen = bob.token.split('_').nth(2).unwrap();
+    let body = json!({ "kind": "token", "id": stolen, "reason": "it was stolen" });
+    assert_eq!(gateway.admin_post("/admin/revocations", body).await.0, 201);
+    for link in [by_person, by_rule] {
+        let (status, problem) = claim(&gateway, &link).await;
+        assert_eq!((status, &problem["code"]), (404, &json!("claim_invalid")), "{problem}");
+    }
+    assert_eq!(claim(&gateway, &of_another).await.0, 201);
 }
 
 #[tokio::test]

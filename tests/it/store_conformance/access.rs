@@ -38,7 +38,13 @@ fn pending(bench: &Bench, app: &str) -> AccessRequest {
 }
 
 fn decision(bench: &Bench) -> Decision {
-    Decision { by: "bob".into(), at: bench.clock.now(), reason: "agreed".into(), rule: Some("access.toml:4".into()) }
+    Decision {
+        by: "bob".into(),
+        targets: vec![RevocationTarget::User("bob".into())],
+        at: bench.clock.now(),
+        reason: "agreed".into(),
+        rule: Some("access.toml:4".into()),
+    }
 }
 
 fn claim_of(bench: &Bench, byte: u8) -> Claim {
@@ -201,7 +207,7 @@ pub(super) async fn a_claim_ends_the_token_that_it_changes_and_no_block_lets_it_
 
 pub(super) async fn a_revocation_voids_what_was_approved_before_it(bench: Bench) {
     approved(&bench, 7).await;
-    let targets = ["app:other", "workflow:where2eat/hourly", "owner:finance", "workflow:where2eat/nightly"]
+    let targets = ["app:other", "workflow:where2eat/hourly", "user:alice", "workflow:where2eat/nightly"]
         .map(|target| target.parse().unwrap());
     for target in &targets {
         bench.clock.advance(std::time::Duration::from_secs(1));

@@ -137,7 +137,8 @@ pub(in crate::store::postgres) async fn since(
     let sql = concat!(
         "SELECT ",
         revocation_columns!(),
-        " FROM revocations WHERE target = ANY($1) AND at >= $2 ORDER BY id DESC LIMIT 1"
+        " FROM revocations WHERE target = ANY($1) 
+         AND (at >= $2 OR target LIKE 'token:%' OR blocks = 1 AND lifted_at IS NULL) ORDER BY id DESC LIMIT 1"
     );
     let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
     let row = sqlx::query(sql).bind(targets).bind(since.as_microsecond()).fetch_optional(conn).await?;

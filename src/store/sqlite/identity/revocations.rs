@@ -106,7 +106,8 @@ pub(in crate::store::sqlite) fn since(
     let sql = concat!(
         "SELECT ",
         revocation_columns!(),
-        " FROM revocations WHERE target IN (SELECT value FROM json_each(?1)) AND at >= ?2 ORDER BY id DESC LIMIT 1"
+        " FROM revocations WHERE target IN (SELECT value FROM json_each(?1)) 
+         AND (at >= ?2 OR target LIKE 'token:%' OR blocks = 1 AND lifted_at IS NULL) ORDER BY id DESC LIMIT 1"
     );
     let targets = serde_json::to_string(targets).map_err(Failure::unwritable)?;
     rows::one(conn, sql, &[&targets, &since.as_microsecond()], record)
